@@ -1,0 +1,115 @@
+# bptools: make without a target checks everything that a commit must pass.
+#
+# make venv needs Python 3.10 or newer, make and pip, and puts every command with all that the CPU needs
+# into .venv/bin. Python 3.11 is preferred where it is found: constraints.txt pins every package for it.
+#
+#   make venv PYTHON=python3.12                another Python (then only torch is pinned)
+#   make venv PIP_ARGS='--index-url URL'       handed to every pip install, e.g. for a torch without CUDA
+#   make test ARGS='-k sharegpt -x'            handed to pytest, tests.bench, tests.chaos and tests.golden
+#   make install PREFIX=/usr/local EXTRAS=hf   commands, man pages and completions for everyday use
+
+SHELL    := /bin/sh
+VENV     := .venv
+PREFIX   ?= $(HOME)/.local
+EXTRAS   ?=
+PIP_ARGS ?=
+ARGS     ?=
+PYTHON   ?=
+PY       := $(VENV)/bin/python
+PIP      := -m pip --disable-pip-version-check install --quiet $(PIP_ARGS)
+HOME_DIR  = $(PREFIX)/lib/bptools
+SHARED   := man/man1 man/man5 man/man7 bash-completion/completions zsh/site-functions fish/vendor_completions.d
+
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := check
+.PHONY: check help venv test test-all lint format types docs docs-check cases bench chaos install uninstall clean
+
+# $(call environment,DIR): a virtual environment in DIR and the constraints that hold for its Python.
+# Some systems split ensurepip off; pip can then install itself from outside.
+define environment
+python="$(PYTHON)"; \
+for candidate in python3.11 python3; do \
+  [ -n "$$python" ] || ! "$$candidate" -c '' 2>/dev/null || python="$$candidate"; \
+done; \
+"$${python:-python3}" -c 'import sys; sys.exit(sys.version_info < (3, 10) and "make: bptools needs Python 3.10 or newer; name one with PYTHON=")'; \
+"$(1)/bin/python" -m pip --version >/dev/null 2>&1 || "$$python" -m venv --clear "$(1)" >/dev/null 2>&1 || { \
+  "$$python" -m venv --clear --without-pip "$(1)"; \
+  "$$python" -m pip --python "$(1)/bin/python" install --quiet $(PIP_ARGS) pip; }; \
+if "$(1)/bin/python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then \
+  cp constraints.txt "$(1)/constraints.txt"; \
+else \
+  echo "make: constraints.txt is made for Python 3.11; this one gets only torch pinned" >&2; \
+  grep '^torch==' constraints.txt >"$(1)/constraints.txt"; \
+fi
+endef
+
+check: lint types test docs-check  ## what plain make does
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
+
+venv: $(VENV)/.stamp  ## .venv with every command and what the CPU needs
+
+$(VENV)/.stamp: pyproject.toml constraints.txt
+	@set -eu; $(call environment,$(VENV)); \
+	extras=train,gguf,gpu,dev; [ "$$(uname -sm)" != "Darwin arm64" ] || extras="$$extras,mlx"; \
+	$(PY) $(PIP) -c $(VENV)/constraints.txt torch hatchling editables; \
+	$(PY) $(PIP) -c $(VENV)/constraints.txt --no-build-isolation -e ".[$$extras]"; \
+	touch $@
+
+test: venv  ## the fast tests
+	@$(PY) -m pytest -m "not slow and not gpu" $(ARGS)
+
+test-all: venv  ## what make test leaves out: slow ones, and those that need a GPU where there is one
+	@$(PY) -m pytest -m "slow or gpu" $(ARGS) || [ $$? -eq 5 ]
+
+lint: venv  ## ruff, and what it cannot see
+	@$(VENV)/bin/ruff check --quiet .
+	@$(VENV)/bin/ruff format --check --quiet .
+	@! grep -rnE --include='*.py' '\.splitlines\(|sys\.std(in|out)\b' bptools/commands bptools/chat || \
+	  { echo "make: data is read and written as bytes through bptools.core" >&2; exit 1; }
+
+format: venv  ## let ruff format the code
+	@$(VENV)/bin/ruff check --quiet --fix .
+	@$(VENV)/bin/ruff format --quiet .
+
+types: venv  ## mypy
+	@$(VENV)/bin/mypy --no-error-summary
+
+docs: venv  ## write bin/, man/ and completions/ anew from the commands themselves
+	@$(PY) -m bptools._dev.docs
+
+docs-check: venv  ## fail when make docs would change something
+	@$(PY) -m bptools._dev.docs --check
+
+cases: venv  ## rewrite what the golden cases expect; review the diff
+	@$(PY) -m tests.golden $(ARGS)
+
+bench: venv  ## measure against peers
+	@$(PY) -m tests.bench $(ARGS)
+
+chaos: venv  ## full-size fuzz and kill matrices
+	@$(PY) -m tests.chaos $(ARGS)
+
+install:  ## commands, man pages and completions under PREFIX
+	@set -eu; mkdir -p "$(HOME_DIR)" "$(PREFIX)/bin"; $(call environment,$(HOME_DIR)); \
+	"$(HOME_DIR)/bin/python" $(PIP) -c "$(HOME_DIR)/constraints.txt" --force-reinstall --no-deps .; \
+	"$(HOME_DIR)/bin/python" $(PIP) -c "$(HOME_DIR)/constraints.txt" ".[$(EXTRAS)]"; \
+	for command in bin/*; do ln -sf "../lib/bptools/$$command" "$(PREFIX)/$$command"; done; \
+	for folder in $(SHARED); do \
+	  mkdir -p "$(PREFIX)/share/$$folder"; \
+	  cp "$(HOME_DIR)/share/$$folder"/* "$(PREFIX)/share/$$folder/"; \
+	done; \
+	echo "installed under $(PREFIX)"
+
+uninstall:  ## take away what make install put under PREFIX
+	@set -eu; for folder in $(SHARED); do \
+	  for file in "$(HOME_DIR)/share/$$folder"/*; do rm -f "$(PREFIX)/share/$$folder/$${file##*/}"; done; \
+	done; \
+	for command in bin/*; do rm -f "$(PREFIX)/$$command"; done; \
+	rm -rf "$(HOME_DIR)"
+
+clean:  ## what tests and tools leave behind; .venv stays
+	@rm -rf build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .bench
+	@find bptools tests -name __pycache__ -type d -prune -exec rm -rf {} +

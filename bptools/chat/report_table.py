@@ -1,0 +1,95 @@
+"""A bp-detect report as a table for people."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from typing import Any
+
+
+def draw(report: dict[str, Any]) -> str:
+    """Return the report as text, coloured only when standard output is a terminal that wants it."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    coloured = os.isatty(1) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    width = shutil.get_terminal_size().columns if os.isatty(1) else 100
+    buffer = io.StringIO()
+    console = Console(
+        file=buffer, width=width, force_terminal=coloured, no_color=not coloured, highlight=False, legacy_windows=False
+    )
+    table = Table(box=box.SIMPLE_HEAD, show_header=False, title_justify="left", pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in _rows(report):
+        table.add_row(name, Text(_printable(value)))
+    console.print(Text(_printable(str(report["source"])), style="bold underline"))
+    console.print(table)
+    return buffer.getvalue()
+
+
+def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = [("container", _container(report)), ("records", _records(report))]
+    rows += [("formats", _shares(report["formats"], report["judged"]))]
+    rows += [("shapes", _shares(report["shapes"], report["judged"]))]
+    fields = (f"{name} ({'/'.join(entry['types'])}, {entry['count']:,})" for name, entry in report["fields"].items())
+    rows += [("fields", ", ".join(fields)), ("roles", _plain(report["roles"]))]
+    rows += [(name, _spread(report[name])) for name in ("turns", "chars", "tokens")]
+    system = report["system_prompts"]
+    if system["records"]:
+        rows.append(("system prompts", f"{system['records']:,} records, {system['distinct']:,} distinct"))
+        rows += [("", f"{entry['count']:,} x {entry['text']}") for entry in system["top"]]
+    rows.append(("notes", _plain(report["notes"])))
+    for problem in report["problems"]:
+        rows.append(("problem", _problem(problem)))
+    return [(name, value) for name, value in rows if value]
+
+
+def _container(report: dict[str, Any]) -> str:
+    parts = [report["container"]]
+    if report["compression"]:
+        parts.append(report["compression"])
+    if report["bytes"] is not None:
+        parts.append(f"{report['bytes']:,} bytes")
+    encoding = report["encoding"] or {}
+    parts += [name.upper() for name in ("bom", "crlf") if encoding.get(name)]
+    return ", ".join(parts)
+
+
+def _records(report: dict[str, Any]) -> str:
+    if report["records"] is not None:
+        return f"{report['records']:,}, all judged"
+    about = f"about {report['estimated_records']:,}, " if report.get("estimated_records") else ""
+    return f"{about}{report['judged']:,} judged ({report['sample']})"
+
+
+def _shares(counts: dict[str, int], total: int) -> str:
+    return ", ".join(f"{name} {count:,} ({100 * count / max(total, 1):.1f} %)" for name, count in counts.items())
+
+
+def _plain(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+
+
+def _spread(values: dict[str, float] | None) -> str:
+    if values is None:
+        return ""
+    return ", ".join(f"{name} {value:,}" for name, value in values.items())
+
+
+def _problem(problem: dict[str, Any]) -> str:
+    where = ""
+    if problem.get("lines"):
+        where = "; line " + ", ".join(map(str, problem["lines"]))
+    elif problem.get("offsets"):
+        where = "; offset " + ", ".join(map(str, problem["offsets"]))
+    return f"{problem['count']:,} x {problem['reason']}: {problem['detail']}{where}"
+
+
+def _printable(text: str) -> str:
+    from bptools.core.messages import printable
+
+    return printable(text)

@@ -1,0 +1,127 @@
+"""Survey one source: which records to judge, and the report that bp-detect prints."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from bptools.chat.profile import Profile
+from bptools.core.records import Record, Reject, dumps, loads
+from bptools.core.sources.sampling import HEAD_LINES, SPREAD_LINES, FileSample
+
+if TYPE_CHECKING:
+    from bptools.core.pipeline import Pipeline
+    from bptools.core.sources.base import Reader
+
+SAMPLE_RECORDS = HEAD_LINES + SPREAD_LINES
+BOM = b"\xef\xbb\xbf"
+
+
+def survey(pipe: Pipeline, reader: Reader, full: bool) -> dict[str, Any]:
+    """Judge the source that `pipe` has opened and return its report. Counts what it judges in the pipe."""
+    report: dict[str, Any] = {"source": pipe.source.name, "container": reader.container}
+    report.update(_file_facts(pipe))
+    profile = Profile()
+    size = pipe.input.file.size if pipe.input is not None else None
+    seekable = size is not None and report["compression"] is None and reader.container == "jsonl"
+    if seekable and size is not None and not full:
+        sample = _judge_spread(pipe, profile, size)
+        report["sample"] = "all" if sample.whole else "spread"
+        report["records"] = profile.judged if sample.whole else None
+        if not sample.whole:
+            mean = sample.bytes_seen / max(1, profile.judged)
+            report["estimated_records"] = round(size / mean) if mean else 0
+        report["blank"] = pipe.counts.blank
+    else:
+        whole = _judge_head(pipe, reader, profile, None if full else SAMPLE_RECORDS)
+        report["sample"] = "all" if whole else "head"
+        report["records"] = profile.judged if whole else None
+        report["blank"] = reader.blank
+    report.update(profile.as_json())
+    pipe.counts.out += profile.convertible
+    return report
+
+
+def _judge_spread(pipe: Pipeline, profile: Profile, size: int) -> FileSample:
+    assert pipe.input is not None
+    sample = FileSample(pipe.input.file.fileno(), size)
+    for place, line in sample:
+        if place.offset == 0:
+            line = line.removeprefix(BOM)
+        try:
+            value = loads(line)
+        except Reject as why:
+            if not line.strip():
+                pipe.counts.blank += 1
+                continue
+            _count_refused(pipe, profile, why, line, place.line, place.offset)
+            continue
+        record = value if type(value) is dict else pipe.coerce(value)
+        if record is None:
+            why = Reject("not-object", "a JSON value that is no object")
+            _count_refused(pipe, profile, why, line, place.line, place.offset)
+        else:
+            _judge(pipe, profile, record, place.line, place.offset)
+    return sample
+
+
+def _judge_head(pipe: Pipeline, reader: Reader, profile: Profile, wanted: int | None) -> bool:
+    """Judge records in order. Returns whether the source ended."""
+
+    def refused(line: int, why: Reject, raw: bytes) -> None:
+        _count_refused(pipe, profile, why, raw, line, None)
+
+    pipe.refuse = refused
+    for _, record in reader:
+        _judge(pipe, profile, record, reader.line, None)
+        if profile.judged == wanted:
+            return False
+    damage = pipe.input.raw.damage if pipe.input is not None else None
+    if damage is not None and pipe.input is not None:
+        refused(reader.line, damage, b"")
+        pipe.input.raw.forget_damage()
+    return True
+
+
+def _judge(pipe: Pipeline, profile: Profile, record: Record, line: int | None, offset: int | None) -> None:
+    pipe.counts.read += 1
+    convertible = profile.convertible
+    profile.add(record, line, offset)
+    if profile.convertible == convertible:
+        pipe.note_reject(profile.last_reject, line, _bytes_of(record))
+
+
+def _count_refused(
+    pipe: Pipeline, profile: Profile, why: Reject, raw: bytes, line: int | None, offset: int | None
+) -> None:
+    pipe.counts.read += 1
+    profile.refuse(why, line, offset)
+    pipe.note_reject(why, line, raw)
+
+
+def _bytes_of(record: Record) -> bytes:
+    try:
+        return dumps(record)
+    except Reject:
+        return b""
+
+
+def _file_facts(pipe: Pipeline) -> dict[str, Any]:
+    """Return compression, size and encoding of the opened source."""
+    opened = pipe.input
+    if opened is None:
+        return {"compression": None, "bytes": None, "encoding": None}
+    head = opened.raw.look(64 << 10, enough=lambda _: True)
+    final_newline: bool | None = None
+    if opened.file.size and opened.compression is None:
+        final_newline = os.pread(opened.file.fileno(), 1, opened.file.size - 1) == b"\n"
+    first_end = head.find(b"\n")
+    return {
+        "compression": opened.compression,
+        "bytes": opened.file.size,
+        "encoding": {
+            "bom": head.startswith(BOM),
+            "crlf": first_end > 0 and head[first_end - 1] == 13,
+            "final_newline": final_newline,
+        },
+    }

@@ -1,0 +1,67 @@
+"""bp-detect: what is this data, and what is wrong with it.
+
+    bp-detect raw.jsonl | jq .formats
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, NoReturn
+
+from bptools.core import cli
+from bptools.core.errors import UsageError
+from bptools.core.options import data_command, option
+from bptools.core.pipeline import Pipeline
+from bptools.core.records import dumps, splice_bp
+
+app = cli.command_app()
+
+
+@app.command(cls=cli.PlainCommand)
+@data_command("bp-detect", drops=False)
+def detect(
+    pipe: Pipeline,
+    full: Annotated[bool, option("--full", help="Judge every record, not a sample of 1,000.")] = False,
+    validate: Annotated[
+        bool, option("--validate", help="Judge every record; exit 65 when bp-chatml would reject one.")
+    ] = False,
+    each: Annotated[
+        bool, option("--each", help="Pass every record on with bp.format instead of reporting.")
+    ] = False,
+    table: Annotated[bool, option("--table", help="Draw the report as a table.")] = False,
+) -> None:
+    """Say what data is: container, formats, fields, roles, lengths and problems, one JSON object per source."""
+    from bptools.chat import as_conversation
+
+    if each and (full or validate or table):
+        raise UsageError("--each passes records on; --full, --validate and --table report on them")
+    pipe.coerce = as_conversation
+    if each:
+        _annotate(pipe)
+        return
+    from bptools.chat.survey import survey
+
+    if not validate:
+        pipe.judge_quietly()
+    for reader in pipe.readers():
+        report = survey(pipe, reader, full or validate)
+        if table:
+            from bptools.chat.report_table import draw
+
+            pipe.write_line(draw(report).encode("utf-8"))
+        else:
+            pipe.write_line(dumps(report))
+
+
+def _annotate(pipe: Pipeline) -> None:
+    from bptools.chat import detect as detect_format
+
+    for raw, record in pipe:
+        line = raw if raw is not None else dumps(record)
+        pipe.write(splice_bp(line, record, {"format": detect_format(record).format}))
+        if pipe.counts.out == pipe.settings.limit:
+            break
+
+
+def main() -> NoReturn:
+    """Run the command."""
+    cli.run(app, "bp-detect")

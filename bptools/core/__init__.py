@@ -1,0 +1,1 @@
+"""The edge of the process and the pipe: streams, sources, records, output, errors, options."""

@@ -1,0 +1,153 @@
+"""The edge of the process: parse, run, turn every ending into one message and one exit status.
+
+Only this module exits; everything else raises.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Any, NoReturn
+
+import typer
+from typer._click.exceptions import ClickException, UsageError as ClickUsageError
+from typer.core import TyperCommand
+from typer.main import get_command
+
+from bptools import __version__
+from bptools.core.errors import BpError, Exit, ReaderGone
+from bptools.core.messages import Messages
+from bptools.core.settings import load_dotenv
+
+
+class Terminated(BaseException):
+    """SIGTERM or SIGHUP: clean up as for any failure, then exit 143 or 129."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def command_app() -> typer.Typer:
+    """Return the Typer app of a command: plain help, no dynamic completion, no Typer tracebacks."""
+    return typer.Typer(
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+
+
+class PlainCommand(TyperCommand):
+    """A command whose help ends in the examples of its man page, read only when help is asked for."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        from bptools.core.pages import section
+
+        examples = section(ctx.command_path, "EXAMPLES")
+        if examples:
+            formatter.write(f"\nExamples:\n{examples}\n")
+
+
+def run(app: typer.Typer, name: str) -> NoReturn:
+    """Run a command with the process's arguments and exit."""
+    code = call(app, name, sys.argv[1:])
+    try:
+        sys.stdout.flush()  # only help and reports go through it
+    except OSError:
+        code = code or Exit.PIPE
+    # not sys.exit: interpreter shutdown would cost 5 ms, and could print about a closed pipe
+    os._exit(code)
+
+
+def call(app: typer.Typer, name: str, arguments: list[str]) -> int:
+    """Run a command and return its exit status. Nothing but a bug leaves as an exception, under BP_DEBUG."""
+    messages = Messages(name, as_json=_wants_json(arguments))
+    _catch_signals()
+    try:
+        return _invoke(app, name, arguments)
+    except ReaderGone:
+        return Exit.PIPE
+    except BpError as error:
+        messages.error(str(error))
+        return error.exit_code
+    except ClickUsageError as error:
+        messages.error(_usage_message(error, name))
+        return Exit.USAGE
+    except ClickException as error:
+        messages.error(_lower(error.format_message()))
+        return error.exit_code
+    except KeyboardInterrupt:
+        messages.error("interrupted")
+        return Exit.INT
+    except Terminated as error:
+        messages.error("terminated")
+        return 128 + error.number
+    except MemoryError:
+        messages.error("out of memory")
+        return Exit.NOMEMORY
+    except BrokenPipeError:
+        return Exit.PIPE
+    except OSError as error:
+        what = f"'{error.filename}': " if error.filename else ""
+        messages.error(f"{what}{(error.strerror or str(error)).lower()}")
+        return Exit.IOERR
+    except Exception as error:
+        if os.environ.get("BP_DEBUG"):
+            raise
+        messages.error(f"internal error: {type(error).__name__}: {error}; BP_DEBUG=1 shows where")
+        return Exit.SOFTWARE
+
+
+def _invoke(app: typer.Typer, name: str, arguments: list[str]) -> int:
+    load_dotenv()
+    command = get_command(app)
+    try:
+        with command.make_context(name, list(arguments), auto_envvar_prefix="BP") as context:
+            command.invoke(context)
+    except typer.Exit as ending:
+        return ending.exit_code
+    return Exit.OK
+
+
+def _wants_json(arguments: list[str]) -> bool:
+    """Say whether messages are JSON, before the options are parsed: their errors are messages too."""
+    if "--log-format=json" in arguments or os.environ.get("BP_LOG_FORMAT") == "json":
+        return True
+    return any(pair == ("--log-format", "json") for pair in zip(arguments, arguments[1:], strict=False))
+
+
+def _usage_message(error: ClickUsageError, name: str) -> str:
+    text = _lower(error.format_message().rstrip("."))
+    path = error.ctx.command_path if error.ctx is not None else name
+    return f"{' '.join(text.split())}; see {path} --help"
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _catch_signals() -> None:
+    """Turn SIGTERM and SIGHUP into an exception, so that temporaries are removed; a second one ends at once."""
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise Terminated(number)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    for number, handler in ((signal.SIGTERM, terminate), (signal.SIGINT, interrupt)):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
+    hangup: Any = getattr(signal, "SIGHUP", None)
+    if hangup is not None and signal.getsignal(hangup) is signal.SIG_DFL:
+        signal.signal(hangup, terminate)
+
+
+def version_line(name: str) -> str:
+    """Return what --version prints."""
+    return f"{name} {__version__}" if name == "bptools" else f"{name} (bptools) {__version__}"

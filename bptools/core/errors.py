@@ -1,0 +1,94 @@
+"""Errors that end a command, and the exit status each of them means.
+
+A message is one lower-case line without a full stop: the failure, then the thing, then the fix.
+Only `core/cli.py` turns these into an exit; everything else raises.
+"""
+
+from __future__ import annotations
+
+
+class Exit:
+    """Exit statuses: sysexits(3) where it has one, 128+n for signals, 1 for the answer no."""
+
+    OK = 0
+    NO = 1
+    USAGE = 2
+    DATA = 65
+    NOINPUT = 66
+    UNAVAILABLE = 69
+    SOFTWARE = 70
+    NOMEMORY = 71
+    CANTCREATE = 73
+    IOERR = 74
+    TEMPFAIL = 75
+    CONFIG = 78
+    INT = 130
+    PIPE = 141
+    TERM = 143
+
+
+class BpError(Exception):
+    """A failure with a message for the user and an exit status."""
+
+    exit_code = Exit.SOFTWARE
+
+
+class UsageError(BpError):
+    """Options that cannot be meant."""
+
+    exit_code = Exit.USAGE
+
+
+class DataError(BpError):
+    """Bad data beyond what was tolerated."""
+
+    exit_code = Exit.DATA
+
+
+class InputError(BpError):
+    """An input that is missing or cannot be read."""
+
+    exit_code = Exit.NOINPUT
+
+
+class Unavailable(BpError):
+    """A service, tool or package that is not there."""
+
+    exit_code = Exit.UNAVAILABLE
+
+
+class MissingExtra(Unavailable):
+    """An optional package that the work at hand needs."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed; pip install 'bptools[{extra}]'")
+
+
+class OutputError(BpError):
+    """An output that cannot be created."""
+
+    exit_code = Exit.CANTCREATE
+
+
+class ReadWriteError(BpError):
+    """A read or write that failed half-way: disk full, device gone."""
+
+    exit_code = Exit.IOERR
+
+
+class Busy(BpError):
+    """Somebody else holds what is needed: try later."""
+
+    exit_code = Exit.TEMPFAIL
+
+
+class ConfigError(BpError):
+    """A configuration file that cannot be used."""
+
+    exit_code = Exit.CONFIG
+
+
+class ReaderGone(BpError):
+    """The reader of our output went away. Silent, as in cat and jq."""
+
+    exit_code = Exit.PIPE

@@ -1,0 +1,45 @@
+"""How an output came to be: `FILE.manifest.json` beside it, and a link in the ledger that BP_LEDGER names."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import TYPE_CHECKING, Any
+
+from bptools import __version__
+from bptools.core.output import write_file
+from bptools.core.records import dumps
+
+if TYPE_CHECKING:
+    from bptools.core.pipeline import Pipeline
+
+
+def manifest_of(pipe: Pipeline) -> dict[str, Any]:
+    """Return the manifest of a finished run: settings with origins, hashes of inputs and output, counts."""
+    inputs, output_hash = pipe.hashes()
+    counts = pipe.counts.as_json(pipe.command, __version__)
+    del counts["command"], counts["version"]
+    return {
+        "command": pipe.command,
+        "version": __version__,
+        "python": platform.python_version(),
+        "settings": pipe.settings.resolved,
+        "inputs": inputs,
+        "output": {"name": pipe.settings.output, "bytes": pipe.output_bytes, "sha256": output_hash},
+        "counts": counts,
+    }
+
+
+def record_run(pipe: Pipeline) -> None:
+    """Write the manifest beside the output file, last, and a ledger entry where BP_LEDGER asks for one."""
+    manifest = manifest_of(pipe)
+    line = dumps(manifest)
+    if pipe.output_is_file:
+        write_file(pipe.settings.output + ".manifest.json", line)
+    ledger = os.environ.get("BP_LEDGER")
+    if ledger:
+        os.makedirs(ledger, exist_ok=True)
+        name = f"{manifest['output']['sha256'][:16]}-{pipe.command}.json"
+        write_file(os.path.join(ledger, name), line)
+
+

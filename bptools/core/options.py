@@ -1,0 +1,184 @@
+"""The options that commands share, each defined once.
+
+`data_command` gives a function its sources, outputs, rejects and messages:
+
+    @app.command()
+    @data_command("bp-x", drops=True)
+    def x(pipe: Pipeline, bound: Annotated[int, option("--bound", help="...")] = 3) -> None:
+        for raw, record in pipe: ...
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Optional
+
+import typer
+
+from bptools.core.cli import version_line
+from bptools.core.pipeline import Pipeline, PipelineSettings
+from bptools.core.settings import layered
+
+
+def option(*names: str, **settings: Any) -> Any:
+    """Return a Typer option; BP_NAME variables hold for all options and are documented once."""
+    settings.setdefault("show_envvar", False)
+    return typer.Option(*names, **settings)
+
+
+def _read_config(context: typer.Context, files: list[str] | None) -> list[str] | None:
+    """Put the configuration files below flags and variables (an eager callback)."""
+    known = {parameter.name for parameter in context.command.params if parameter.name}
+    values, origins = layered(context.info_name or "", list(files or []), known)
+    context.default_map = values
+    context.meta["bptools.origins"] = origins
+    return files
+
+
+def _print_version(context: typer.Context, wanted: bool) -> None:
+    if wanted:
+        typer.echo(version_line(context.info_name or ""))
+        raise typer.Exit()
+
+
+
+Containers = Literal["jsonl", "json", "csv", "tsv", "parquet", "text"]
+
+# (parameter, annotation, default): in the order of the help
+READING: list[tuple[str, Any, Any]] = [
+    ("output", Annotated[str, option("--output", "-o", metavar="FILE", help="Write to FILE, whole or not at all; - is standard output.")], "-"),
+    ("input_format", Annotated[Optional[Containers], option("--input-format", help="Take every source for this container instead of looking.")], None),
+    ("split_on", Annotated[Literal["line", "paragraph", "file"], option("--split-on", help="What one record of a text file is.")], "file"),
+    ("skip", Annotated[int, option("--skip", min=0, metavar="N", help="Leave out the first N input records.")], 0),
+    ("slice_", Annotated[Optional[str], option("--slice", metavar="A:B", help="Only input records A to B-1, counted from 0.")], None),
+    ("limit", Annotated[Optional[int], option("--limit", min=1, metavar="N", help="End well after N records have gone out.")], None),
+]  # fmt: skip
+REJECTING: list[tuple[str, Any, Any]] = [
+    ("rejects", Annotated[Optional[str], option("--rejects", metavar="FILE", help="Keep what is no record in FILE, with file, line and reason.")], None),
+    ("max_rejects", Annotated[str, option("--max-rejects", metavar="N|P%", help="How many rejects are tolerated before the exit status is 65.")], "0"),
+    ("strict", Annotated[bool, option("--strict", help="Stop at the first reject.")], False),
+]  # fmt: skip
+DROPPING: list[tuple[str, Any, Any]] = [
+    ("dropped", Annotated[Optional[str], option("--dropped", metavar="FILE", help="Keep what is dropped in FILE, each with its reason in bp.drop.")], None),
+    ("tag", Annotated[bool, option("--tag", help="Drop nothing: pass all on, marked in bp.drop.")], False),
+    ("explain", Annotated[bool, option("--explain", help="Say each decision on stderr.")], False),
+]  # fmt: skip
+REPORTING: list[tuple[str, Any, Any]] = [
+    ("report", Annotated[Optional[str], option("--report", metavar="FILE", help="Write the counts as JSON to FILE.")], None),
+    ("line_buffered", Annotated[bool, option("--line-buffered", help="Write each line at once, as on a terminal.")], False),
+    ("no_progress", Annotated[bool, option("--no-progress", help="Draw no progress on a terminal.")], False),
+]  # fmt: skip
+COMMON: list[tuple[str, Any, Any]] = [
+    ("config", Annotated[Optional[list[str]], option("--config", "-c", metavar="FILE", is_eager=True, callback=_read_config, help="Read options from a YAML or TOML file; may be repeated, later ones win.")], None),
+    ("show_config", Annotated[bool, option("--show-config", help="Print every option with its origin, and stop.")], False),
+    ("log_format", Annotated[Literal["text", "json"], option("--log-format", help="How messages are written.")], "text"),
+    ("quiet", Annotated[bool, option("--quiet", "-q", help="Errors and rejects only.")], False),
+    ("verbose", Annotated[bool, option("--verbose", "-v", help="Explain decisions.")], False),
+    ("version", Annotated[bool, option("--version", is_eager=True, callback=_print_version, expose_value=False, help="Print the version, and stop.")], False),
+]  # fmt: skip
+SOURCES: tuple[str, Any, Any] = (
+    "sources",
+    Annotated[
+        Optional[list[str]],
+        typer.Argument(metavar="[SOURCE]...", show_default=False, help="Files, folders, globs, hf:NAME or -; default: standard input."),
+    ],
+    None,
+)  # fmt: skip
+
+
+def data_command(name: str, drops: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator for `function(pipe, **own options)`; `drops` adds --dropped, --tag and --explain."""
+    shared = READING + REJECTING + (DROPPING if drops else []) + REPORTING + COMMON
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        hints = typing.get_type_hints(function, include_extras=True)
+        own = [
+            _parameter(parameter.name, hints[parameter.name], parameter.default)
+            for parameter in list(inspect.signature(function).parameters.values())[1:]
+        ]
+        own_names = [parameter.name for parameter in own]
+
+        def wrapper(ctx: typer.Context, **values: Any) -> None:
+            chosen = {key: values[key] for key in own_names}
+            if values["show_config"]:
+                typer.echo(show_config(ctx), nl=False)
+                return
+            with Pipeline(name, _settings(ctx, values)) as pipe:
+                function(pipe, **chosen)
+
+        parameters = [_parameter("ctx", typer.Context), _parameter(*SOURCES), *own]
+        parameters += [_parameter(*entry) for entry in shared if entry[0] != "version"]
+        parameters.append(_parameter(*COMMON[-1]))
+        wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        wrapper.__name__, wrapper.__doc__ = function.__name__, function.__doc__
+        return wrapper
+
+    return decorate
+
+
+def _parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)
+
+
+def _settings(context: typer.Context, values: dict[str, Any]) -> PipelineSettings:
+    return PipelineSettings(
+        sources=list(values["sources"] or []),
+        output=values["output"],
+        input_format=values["input_format"],
+        split_on=values["split_on"],
+        skip=values["skip"],
+        slice=values["slice_"],
+        limit=values["limit"],
+        rejects=values["rejects"],
+        max_rejects=values["max_rejects"],
+        strict=values["strict"],
+        dropped=values.get("dropped"),
+        tag=values.get("tag", False),
+        explain=values.get("explain", False),
+        report=values["report"],
+        line_buffered=values["line_buffered"],
+        quiet=values["quiet"],
+        verbose=values["verbose"],
+        log_json=values["log_format"] == "json",
+        progress=not values["no_progress"],
+        resolved=resolved(context),
+    )
+
+
+def resolved(context: typer.Context) -> dict[str, dict[str, Any]]:
+    """Return {option: {"value", "origin"}} of every option, sorted by name."""
+    origins = context.meta.get("bptools.origins", {})
+    table: dict[str, dict[str, Any]] = {}
+    for parameter in sorted(context.command.params, key=lambda item: item.name or ""):
+        name = parameter.name or ""
+        if name not in context.params or name in ("show_config", "sources", "config"):
+            continue
+        source = context.get_parameter_source(name)
+        kind = source.name.lower() if source is not None else "default"
+        origin = {
+            "commandline": "command line",
+            "environment": "BP_" + name.upper(),
+            "default_map": origins.get(name, "configuration"),
+        }.get(kind, "default")
+        table[name.rstrip("_").replace("_", "-")] = {"value": context.params[name], "origin": origin}
+    return table
+
+
+def show_config(context: typer.Context) -> str:
+    """Return every option as TOML with its origin; what it prints can be a bptools.toml."""
+    import json
+
+    lines = [f"[{context.info_name}]"]
+    for name, entry in resolved(context).items():
+        value, origin = entry["value"], entry["origin"]
+        if value is None or value == []:
+            lines.append(f"# {name} is not set  # {origin}")
+        else:
+            lines.append(f"{name} = {json.dumps(value, ensure_ascii=False)}  # {origin}")
+    return "\n".join(lines) + "\n"
+
+

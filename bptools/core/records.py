@@ -1,0 +1,149 @@
+"""One line <-> one record: parsing, writing, and why a line is refused.
+
+orjson does the work; stdlib json takes the lines that orjson cannot represent exactly (integers over
+64 bits, nesting beyond its limits, lone surrogates), so that no value changes on its way through.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+import orjson
+
+Record = dict[str, Any]  # a JSON object
+
+
+class Reject(Exception):
+    """A line that is no record, or a record that no known shape fits: a reason code and a detail."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+
+class Drop(Exception):
+    """A record removed on purpose: the reason, the value that was judged and the limit it broke."""
+
+    def __init__(self, reason: str, value: object = None, limit: object = None) -> None:
+        super().__init__(reason, value, limit)
+        self.reason = reason
+        self.value = value
+        self.limit = limit
+
+
+class _NonFinite(Exception):
+    pass
+
+
+def _refuse_constant(name: str) -> float:
+    raise _NonFinite(name)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise _NonFinite(text)
+    return value
+
+
+def strict_decoder() -> json.JSONDecoder:
+    """Return a stdlib decoder that refuses NaN, Infinity and numbers too large for a float."""
+    return json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+
+
+_decoder = strict_decoder()
+
+
+def loads(line: bytes) -> object:
+    """Parse one JSON value.
+
+    Raises Reject: invalid-utf8, invalid-json, non-finite (NaN, Infinity, 1e400), too-deep.
+    """
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return _loads_slowly(line, error)
+
+
+def _loads_slowly(line: bytes, error: orjson.JSONDecodeError) -> object:
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as bad:
+        raise Reject("invalid-utf8", f"byte {bad.start + 1} is not UTF-8") from None
+    try:
+        return decode_value(text.strip(" \t\r\n"))
+    except ValueError:
+        raise Reject("invalid-json", f"{error.msg.split(': line')[0]} at byte {error.pos + 1}") from None
+
+
+def decode_value(text: str) -> object:
+    """Parse one JSON value with the stdlib. Raises ValueError, or Reject: non-finite, too-deep, too-long."""
+    try:
+        return _decoder.decode(text)
+    except _NonFinite as value:
+        raise Reject("non-finite", f"{value} is no JSON number; write null or leave the field out") from None
+    except RecursionError:
+        raise Reject("too-deep", "nested deeper than the parser can follow") from None
+    except ValueError as error:
+        if "integer string conversion" in str(error):  # sys.set_int_max_str_digits
+            raise Reject("non-finite", "an integer of more than 4300 digits") from None
+        raise
+
+
+def dumps(record: Record) -> bytes:
+    """Write a record as one line of UTF-8 ending in a newline, every number as it was read.
+
+    Raises Reject: bad-unicode (a lone surrogate), too-deep.
+    """
+    try:
+        return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:  # orjson.JSONEncodeError is a TypeError
+        return _dumps_slowly(record)
+
+
+def _dumps_slowly(record: Record) -> bytes:
+    try:
+        text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return text.encode("utf-8") + b"\n"
+    except UnicodeEncodeError:
+        raise Reject("bad-unicode", "a lone surrogate cannot be written as UTF-8") from None
+    except RecursionError:
+        raise Reject("too-deep", "nested deeper than JSON can be written") from None
+    except ValueError as error:
+        raise Reject("non-finite", str(error).lower()) from None
+
+
+_LONG_INTEGER = re.compile(rb"[0-9]{19}")
+
+
+def reparse_exact(raw: bytes, record: Record) -> Record:
+    """Return the record with integers over 64 bits as they stand in the line.
+
+    orjson reads them as floats. Call it before a record with nested or numeric fields is rewritten;
+    the search costs less than a parse, and only a hit parses again.
+    """
+    if _LONG_INTEGER.search(raw) is None:
+        return record
+    try:
+        exact = decode_value(raw.decode("utf-8").strip(" \t\r\n"))
+    except ValueError:
+        return record
+    return exact if type(exact) is dict else record
+
+
+def splice_bp(raw: bytes, record: Record, added: Record) -> bytes:
+    """Return the line with `added` merged under its `bp` key, all other bytes as they were.
+
+    `raw` ends in one newline and holds `record`. Raises Reject as `dumps` does.
+    """
+    if "bp" in record:
+        old = record["bp"]
+        merged = {**old, **added} if type(old) is dict else added
+        return dumps({**reparse_exact(raw, record), "bp": merged})
+    end = raw.rindex(b"}")
+    comma = b"," if record else b""
+    return raw[:end] + comma + b'"bp":' + dumps(added)[:-1] + b"}\n"

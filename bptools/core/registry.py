@@ -1,0 +1,29 @@
+"""Every command, once. Entry points, bin/, man pages, completions, cases and contract tests follow this list."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """One command of the toolbox."""
+
+    name: str
+    module: str
+    summary: str
+    kind: str  # data (records in, records out), artifact (makes a path), service, umbrella
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("bp-detect", "bptools.commands.detect", "what is this data, and what is wrong with it", "data"),
+    Command("bp-chatml", "bptools.commands.chatml", "any chat data to clean records", "data"),
+    Command("bptools", "bptools.commands.bptools", "the toolbox itself: doctor, list, version", "umbrella"),
+)
+
+
+def command(name: str) -> Command:
+    """Return the command of that name. Raises KeyError."""
+    for entry in COMMANDS:
+        if entry.name == name:
+            return entry
+    raise KeyError(name)

@@ -1,0 +1,135 @@
+"""Where an option's value comes from: flag > BP_* (and .env) > -c files > ./bptools.toml > user config > default.
+
+A file holds tables named after commands (`[bp-chatml]`); a `-c` file may also be flat, for the command at hand.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from bptools.core.errors import ConfigError
+from bptools.core.registry import COMMANDS
+from bptools.core.streams import reason_of
+
+PROJECT_FILE = "bptools.toml"
+_NEVER_FROM_A_FILE = {"config", "show_config", "help", "sources", "version"}
+
+
+def load_dotenv(path: str = ".env") -> None:
+    """Put the BP_* lines of ./.env into the environment, where the environment does not have them."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = file.read().split("\n")
+    except (OSError, UnicodeDecodeError):
+        return
+    for line in lines:
+        name, equals, value = line.strip().removeprefix("export ").partition("=")
+        name, value = name.strip(), value.strip()
+        if equals and name.startswith("BP_"):
+            if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
+                value = value[1:-1]
+            os.environ.setdefault(name, value)
+
+
+def user_config_file() -> str:
+    """Return the path of the user's own configuration, whether it exists or not."""
+    base = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
+    return os.path.join(base, "bptools", "config.toml")
+
+
+def layered(command: str, config_files: list[str], known: set[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return ({parameter: value}, {parameter: file}) of all configuration files, the strongest winning.
+
+    `known` are the command's parameter names. Raises ConfigError for unreadable files and unknown keys.
+    """
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    automatic = [path for path in (user_config_file(), PROJECT_FILE) if os.path.exists(path)]
+    for path, flat_allowed in [(path, False) for path in automatic] + [(path, True) for path in config_files]:
+        for key, value in _section(command, path, flat_allowed).items():
+            name = key.replace("-", "_")
+            if name not in known or name in _NEVER_FROM_A_FILE:
+                raise ConfigError(f"{path}: unknown key '{key}' for {command}{_nearest(name, known)}")
+            values[name] = _plain(value)
+            origins[name] = path
+    return values, origins
+
+
+def _section(command: str, path: str, flat_allowed: bool) -> dict[str, Any]:
+    """Return what a file says for the command."""
+    content = _read(path)
+    names = {entry.name for entry in COMMANDS}
+    section: dict[str, Any] = {}
+    for key, value in content.items():
+        if key == command:
+            if not isinstance(value, dict):
+                raise ConfigError(f"{path}: '{key}' is no table")
+            section.update(value)
+        elif key in names:
+            continue
+        elif flat_allowed:
+            section[key] = value
+        else:
+            raise ConfigError(f"{path}: unknown table '{key}'{_nearest(key, names)}")
+    return section
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise ConfigError(f"cannot open '{path}': {reason_of(error)}") from None
+    try:
+        if path.endswith(".toml"):
+            try:
+                import tomllib
+            except ImportError:  # Python 3.10
+                import tomli as tomllib  # type: ignore[import-not-found, no-redef, unused-ignore]
+            content: Any = tomllib.loads(data.decode("utf-8"))
+        else:
+            content = _load_yaml(data)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {str(error).splitlines()[0].lower()}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: no table of keys and values")
+    return {str(key): value for key, value in content.items()}
+
+
+def _load_yaml(data: bytes) -> Any:
+    """Load YAML in which 1e-4 is a number, as everybody but YAML 1.1 means it."""
+    import re
+
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    Loader.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+        list("-+0123456789"),
+    )
+    try:
+        return yaml.load(data, Loader=Loader)  # noqa: S506 (a SafeLoader)
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from None
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as the command line would have given it."""
+    if isinstance(value, dict):
+        return [f"{key}={item}" for key, item in value.items()]
+    if isinstance(value, list):
+        return [str(item) for item in value]
+    return value
+
+
+def _nearest(key: str, known: set[str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(key, sorted(known), 1)
+    return f"; did you mean '{close[0].replace('_', '-') if '-' not in close[0] else close[0]}'?" if close else ""

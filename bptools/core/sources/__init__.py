@@ -1,0 +1,5 @@
+"""Sources: files, folders, globs, standard input and hub data sets, in any container, as one stream of records."""
+
+from bptools.core.sources.base import Coerce, Reader, ReadOptions, RejectCallback, Source, no_coercion
+
+__all__ = ["Coerce", "ReadOptions", "Reader", "RejectCallback", "Source", "no_coercion"]

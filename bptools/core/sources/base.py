@@ -1,0 +1,75 @@
+"""What a source is, and what every reader of one promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from bptools.core.records import Record, Reject
+
+MAX_RECORD_BYTES = 256 << 20
+
+RejectCallback = Callable[[int, Reject, bytes], None]
+"""(line, why, the refused bytes): how a reader reports a bad record and goes on."""
+
+Coerce = Callable[[object], "Record | None"]
+"""A JSON value that is no object -> the record it stands for, or None."""
+
+
+def no_coercion(value: object) -> Record | None:
+    """Accept objects only."""
+    return None
+
+
+class Source:
+    """One operand of a command line: a file, standard input, or a data set on the hub."""
+
+    __slots__ = ("kind", "name", "path")
+
+    def __init__(self, name: str, path: str | None, kind: str = "file") -> None:
+        self.name = name  # as it is shown in messages
+        self.path = path  # None for stdin and hub
+        self.kind = kind  # "file", "stdin" or "hub"
+
+    def __repr__(self) -> str:
+        return f"Source({self.name!r}, {self.kind})"
+
+
+class ReadOptions:
+    """How sources are read, the same for all commands."""
+
+    __slots__ = ("input_format", "max_record_bytes", "split_on")
+
+    def __init__(
+        self,
+        input_format: str | None = None,
+        split_on: str = "file",
+        max_record_bytes: int = MAX_RECORD_BYTES,
+    ) -> None:
+        self.input_format = input_format  # None: by content, then suffix
+        self.split_on = split_on  # text files: "line", "paragraph" or "file" is one record
+        self.max_record_bytes = max_record_bytes  # longer records are rejects: too-long
+
+
+class Reader:
+    """Iterates over the records of one source as (raw, record).
+
+    `raw` is the line's bytes ending in exactly one newline for JSONL, None for other containers.
+    Bad records go to `reject` and reading goes on; nothing is lost without a trace.
+    """
+
+    container = ""
+
+    def __init__(self, options: ReadOptions, reject: RejectCallback, coerce: Coerce = no_coercion) -> None:
+        self.options = options
+        self.reject = reject
+        self.coerce = coerce
+        self._line = 0
+        self.blank = 0
+
+    @property
+    def line(self) -> int:
+        """The 1-based line where the current record starts (Parquet, hub: its number)."""
+        return self._line
+
+    def __iter__(self) -> Iterator[tuple[bytes | None, Record]]:
+        raise TypeError(f"{type(self).__name__} does not read anything")

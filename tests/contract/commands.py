@@ -1,0 +1,39 @@
+"""How the contract suite runs a command: in a process of its own, from the checkout, with a bare environment."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from bptools.core.registry import COMMANDS
+from tests.golden import ROOT, Outcome, environment
+
+DATA_COMMANDS = [entry.name for entry in COMMANDS if entry.kind == "data"]
+ALL_COMMANDS = [entry.name for entry in COMMANDS]
+
+# the options that make a command pass every record on; a new data command adds its own if it needs some
+PASS_ALL: dict[str, list[str]] = {"bp-detect": ["--each"]}
+
+GOOD = (
+    b'{"messages":[{"role":"user","content":"one"},{"role":"assistant","content":"1"}],"id":1}\n'
+    b'{"messages":[{"role":"user","content":"two \xc3\xa9"},{"role":"assistant","content":"2"}], "id":  2.50}\n'
+    b'{"messages":[{"role":"user","content":"three"},{"role":"assistant","content":"\\ud83d\\ude00"}],"id":18446744073709551617}\n'
+)
+
+
+def invocation(name: str, *options: str) -> list[str]:
+    """Return the argument vector of a command as the checkout runs it."""
+    return [str(ROOT / "bin" / name), *PASS_ALL.get(name, []), *options]
+
+
+def run(name: str, *options: str, stdin: bytes = b"", cwd: Path, env: dict[str, str] | None = None) -> Outcome:
+    """Run a command to its end."""
+    done = subprocess.run(
+        invocation(name, *options),
+        input=stdin,
+        capture_output=True,
+        cwd=cwd,
+        env={**environment(str(cwd)), **(env or {})},
+        timeout=60,
+    )
+    return Outcome(done.stdout, done.stderr, done.returncode)
