@@ -16,7 +16,7 @@ PIP_ARGS ?=
 ARGS     ?=
 PYTHON   ?=
 PY       := $(VENV)/bin/python
-PIP      := -m pip --disable-pip-version-check install --quiet $(PIP_ARGS)
+PIP      := -m pip --disable-pip-version-check install -qq $(PIP_ARGS)
 HOME_DIR  = $(PREFIX)/lib/bptools
 SHARED   := man/man1 man/man5 man/man7 bash-completion/completions zsh/site-functions fish/vendor_completions.d
 
@@ -35,7 +35,7 @@ done; \
 "$${python:-python3}" -c 'import sys; sys.exit(sys.version_info < (3, 10) and "make: bptools needs Python 3.10 or newer; name one with PYTHON=")'; \
 "$(1)/bin/python" -m pip --version >/dev/null 2>&1 || "$$python" -m venv --clear "$(1)" >/dev/null 2>&1 || { \
   "$$python" -m venv --clear --without-pip "$(1)"; \
-  "$$python" -m pip --python "$(1)/bin/python" install --quiet $(PIP_ARGS) pip; }; \
+  "$$python" -m pip --python "$(1)/bin/python" install -qq $(PIP_ARGS) pip; }; \
 if "$(1)/bin/python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then \
   cp constraints.txt "$(1)/constraints.txt"; \
 else \
@@ -50,10 +50,12 @@ help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "make %-12s %s\n", $$1, $$2 }'
 
 venv: $(VENV)/.stamp  ## .venv with every command and what the CPU needs
+	@:
 
 $(VENV)/.stamp: pyproject.toml constraints.txt
 	@set -eu; $(call environment,$(VENV)); \
 	extras=train,gguf,gpu,dev; [ "$$(uname -sm)" != "Darwin arm64" ] || extras="$$extras,mlx"; \
+	echo "make: installing bptools[$$extras] into $(VENV); takes minutes the first time"; \
 	$(PY) $(PIP) -c $(VENV)/constraints.txt torch hatchling editables; \
 	$(PY) $(PIP) -c $(VENV)/constraints.txt --no-build-isolation -e ".[$$extras]"; \
 	touch $@

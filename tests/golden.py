@@ -34,7 +34,6 @@ def environment(home: str) -> dict[str, str]:
         "HOME": home,
         "LC_ALL": "C",
         "HF_HUB_OFFLINE": "1",
-        "PYTHONDONTWRITEBYTECODE": os.environ.get("PYTHONDONTWRITEBYTECODE", ""),
     }
 
 

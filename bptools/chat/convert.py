@@ -142,7 +142,7 @@ class Converter:
         if self._finish is None:
             return out
         if type(out) is list:
-            return [made for one in out for made in self._finish.several(one)]
+            return self._finish.several(out)
         return self._finish(out)  # type: ignore[arg-type]
 
     def many(self, record: Record) -> list[Record]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bptools.chat.chunks import approximate_tokens
+from bptools.chat.tokens import approximate_tokens
 from bptools.chat.convert import Converter, Options
 from bptools.core.records import Drop, Record, Reject
 

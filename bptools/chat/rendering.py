@@ -28,7 +28,7 @@ def render(record: Record, reader: RecordReader, options: Options) -> Record:
     assistant begins. What ChatML cannot carry goes to `bp.chatml`. Raises Reject: bad-type.
     """
     try:
-        if "messages" in record:
+        if reader.shape == "chat":
             return _chat(record, reader, options)
         return _parts(record, reader, options)
     except ValueError as error:
@@ -58,7 +58,7 @@ def _escape(options: Options) -> str:
 
 
 def _parts(record: Record, reader: RecordReader, options: Options) -> Record:
-    answers = ("chosen", "rejected") if "chosen" in record else ("completion",)
+    answers = ("chosen", "rejected") if reader.shape == "preference" else ("completion",)
     prompt, tools = record["prompt"], record.get("tools")
     tools = tools if type(tools) is list else None
     if options.instruct_template is not None:

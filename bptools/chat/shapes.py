@@ -10,7 +10,6 @@ from bptools.core.records import Drop, Record, Reject
 if TYPE_CHECKING:
     from bptools.chat.convert import Options
 
-_LISTS = ("messages", "prompt", "chosen", "rejected", "completion")
 _PARTS = {
     "chat": ("messages",),
     "preference": ("prompt", "chosen", "rejected"),
@@ -26,11 +25,15 @@ class Shaper:
         self.options = options
         self.reader = reader
 
-    def several(self, record: Record) -> list[Record]:
-        """Return what one record becomes as a list."""
-        self.reader.shape = shape_of(record)
-        out = self(record)
-        return out if type(out) is list else [out]  # type: ignore[list-item]
+    def several(self, records: list[Record]) -> list[Record]:
+        """Return what the records of one input record become."""
+        shape = self.reader.shape
+        made: list[Record] = []
+        for record in records:
+            self.reader.shape = shape
+            out = self(record)
+            made += out if type(out) is list else [out]  # type: ignore[list-item]
+        return made
 
     def __call__(self, record: Record) -> Record | list[Record]:
         """Return the record as the options want it. Raises Reject and Drop."""
@@ -44,12 +47,12 @@ class Shaper:
             made = [record]
         if self.options.on_markup == "drop":
             for one in made:
-                self._drop_markup(one)
+                self._drop_markup(one, _PARTS[self.reader.shape])
         if self.options.text or self.options.to == "text":
             from bptools.chat.rendering import render
 
             made = [render(one, self.reader, self.options) for one in made]
-            self.reader.shape = shape_of(made[0])
+            self.reader.shape = "text" if self.reader.shape == "chat" else self.reader.shape
         return made[0] if len(made) == 1 else made
 
     def _plain_text(self, record: Record) -> Record:
@@ -61,7 +64,7 @@ class Shaper:
         if to == "rated":
             raise Reject("no-label", "plain text has no completion with a label")
         if self.options.on_markup == "drop":
-            self._drop_markup({"messages": [{"role": "user", "content": record["text"]}]})
+            self._drop_markup({"messages": [{"role": "user", "content": record["text"]}]}, ("messages",))
         return record
 
     def _reshape(self, record: Record, shape: str) -> list[Record]:
@@ -137,26 +140,16 @@ class Shaper:
                     out[number] = {**message, "tool_calls": new}
         return out
 
-    def _drop_markup(self, record: Record) -> None:
+    def _drop_markup(self, record: Record, fields: tuple[str, ...]) -> None:
         from bptools.chat import chatml
 
-        for name in _LISTS:
-            messages = record.get(name)
-            if type(messages) is list and chatml.has_markup(messages):
+        for name in fields:
+            if chatml.has_markup(record[name]):
                 self.reader.note(("markup",))
                 raise Drop("markup", name)
         if "tools" in record and type(record["tools"]) is list and chatml.has_markup([], record["tools"]):
             self.reader.note(("markup",))
             raise Drop("markup", "tools")
-
-
-def shape_of(record: Record) -> str:
-    """Return the shape of a record that has been read."""
-    if "messages" in record:
-        return "chat"
-    if "chosen" in record and "rejected" in record:
-        return "preference"
-    return "rated" if "completion" in record and "label" in record else "text"
 
 
 def with_system(messages: list[Record], system: str | None, default: str | None) -> list[Record]:

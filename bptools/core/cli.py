@@ -148,6 +148,24 @@ def _catch_signals() -> None:
         signal.signal(hangup, terminate)
 
 
+def _print_version(context: typer.Context, wanted: bool) -> None:
+    if wanted:
+        typer.echo(version_line(context.info_name or ""))
+        raise typer.Exit()
+
+
+def version_option() -> Any:
+    """Return the --version option that every command has."""
+    return typer.Option(
+        "--version",
+        is_eager=True,
+        callback=_print_version,
+        expose_value=False,
+        show_envvar=False,
+        help="Print the version, and stop.",
+    )
+
+
 def version_line(name: str) -> str:
     """Return what --version prints."""
     return f"{name} {__version__}" if name == "bptools" else f"{name} (bptools) {__version__}"

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Optional
 
 import typer
 
-from bptools.core.cli import version_line
+from bptools.core.cli import version_option
 from bptools.core.pipeline import Pipeline, PipelineSettings
 from bptools.core.settings import layered
 
@@ -35,13 +35,6 @@ def _read_config(context: typer.Context, files: list[str] | None) -> list[str] |
     context.default_map = values
     context.meta["bptools.origins"] = origins
     return files
-
-
-def _print_version(context: typer.Context, wanted: bool) -> None:
-    if wanted:
-        typer.echo(version_line(context.info_name or ""))
-        raise typer.Exit()
-
 
 
 Containers = Literal["jsonl", "json", "csv", "tsv", "parquet", "text"]
@@ -76,7 +69,7 @@ COMMON: list[tuple[str, Any, Any]] = [
     ("log_format", Annotated[Literal["text", "json"], option("--log-format", help="How messages are written.")], "text"),
     ("quiet", Annotated[bool, option("--quiet", "-q", help="Errors and rejects only.")], False),
     ("verbose", Annotated[bool, option("--verbose", "-v", help="Explain decisions.")], False),
-    ("version", Annotated[bool, option("--version", is_eager=True, callback=_print_version, expose_value=False, help="Print the version, and stop.")], False),
+    ("version", Annotated[bool, version_option()], False),
 ]  # fmt: skip
 SOURCES: tuple[str, Any, Any] = (
     "sources",

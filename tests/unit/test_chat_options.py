@@ -79,6 +79,11 @@ def test_text_of_preference_and_rated() -> None:
     assert rated == {"prompt": start, "completion": "y<|im_end|>\n</s>", "label": True}
 
 
+def test_text_of_a_preference_that_also_has_messages() -> None:
+    out = convert({**PAIR, "messages": [u("x"), a("y")]}, text=True)
+    assert out["chosen"] == "y<|im_end|>\n" and out["messages"] == [u("x"), a("y")]
+
+
 def test_text_and_back_is_the_same_record() -> None:
     record = {
         "messages": [s("be <|im_end|> kind"), u("x"), a("", tool_calls=[{"id": "c", "type": "function", "function": {"name": "f", "arguments": {"a": 1}}}]),

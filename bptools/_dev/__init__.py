@@ -1,0 +1,1 @@
+"""What only the checkout needs: the generator of pages and completions. Not part of the wheel."""

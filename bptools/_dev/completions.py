@@ -1,0 +1,73 @@
+"""Static completions for bash, zsh and fish: the parameters mirrored into argparse, written by shtab.
+
+Static, because a dynamic one costs a start of the command at every press of the key.
+"""
+
+from __future__ import annotations
+
+from argparse import SUPPRESS, ArgumentParser
+from typing import Any
+
+import shtab
+
+from bptools._dev.parameters import Interface, Parameter
+
+SHELLS = {"bash": "{}", "zsh": "_{}", "fish": "{}.fish"}  # shell -> name of a command's file
+_FILES = ("FILE", "SOURCE", "PATH")
+_FOLDERS = ("DIR",)
+
+
+def completion(face: Interface, shell: str) -> str:
+    """Return the completion script of a command for a shell."""
+    script: str = shtab.complete(_parser(face), shell)
+    return "\n".join(line.rstrip() for line in script.split("\n")).rstrip("\n") + "\n"
+
+
+def _parser(face: Interface) -> ArgumentParser:
+    parser = ArgumentParser(prog=face.name.split()[-1], description=face.summary, add_help=False)
+    _fill(parser, face)
+    return parser
+
+
+def _fill(parser: ArgumentParser, face: Interface) -> None:
+    for parameter in face.options:
+        _add_option(parser, parameter)
+    for parameter in face.operands:
+        word = parameter.value.strip("[].")
+        nargs: Any = "*" if parameter.repeatable else "?"
+        action = parser.add_argument(word.lower(), nargs=nargs, metavar=word, help=_head(parameter))
+        _complete(action, word, parameter.choices)
+    if face.subcommands:
+        children = parser.add_subparsers(dest="command", metavar="COMMAND", help=SUPPRESS)
+        for entry in face.subcommands:
+            title = entry.name.split()[-1]
+            child = children.add_parser(title, help=entry.summary, description=entry.summary, add_help=False)
+            _fill(child, entry)
+
+
+def _add_option(parser: ArgumentParser, parameter: Parameter) -> None:
+    if not parameter.value:
+        parser.add_argument(*parameter.names, action="store_true", help=_head(parameter))
+        return
+    action = parser.add_argument(
+        *parameter.names,
+        metavar=parameter.value.replace("%", "%%"),
+        action="append" if parameter.repeatable else "store",
+        help=_head(parameter),
+    )
+    _complete(action, parameter.value, parameter.choices)
+
+
+def _complete(action: Any, word: str, choices: tuple[str, ...]) -> None:
+    if choices:
+        action.choices = list(choices)
+    elif word in _FILES:
+        action.complete = shtab.FILE
+    elif word in _FOLDERS:
+        action.complete = shtab.DIRECTORY
+
+
+def _head(parameter: Parameter) -> str:
+    """Return the first clause of the help, as much as fits beside a candidate."""
+    text = parameter.help.split(" [")[0].split(";")[0].split(": ")[0].rstrip(".")
+    return text.replace("%", "%%")

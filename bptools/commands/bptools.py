@@ -1,0 +1,60 @@
+"""bptools: the toolbox itself.
+
+    bptools doctor --json | jq .devices
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, NoReturn
+
+import typer
+
+from bptools import __version__
+from bptools.core import cli
+from bptools.core.options import option
+
+app = cli.command_app()
+Json = Annotated[bool, option("--json", help="Write JSON.")]
+
+
+@app.callback()
+def bptools(version: Annotated[bool, cli.version_option()] = False) -> None:
+    """Look after the toolbox: what it has, what is missing, what it is."""
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Show Python, packages, devices, and the line that installs what is missing."""
+    from bptools.core.environment import diagnosis, diagnosis_text
+
+    found = diagnosis()
+    typer.echo(_json(found) if as_json else diagnosis_text(found), nl=False)
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """List the commands."""
+    from bptools.core.registry import COMMANDS
+
+    if as_json:
+        typer.echo("".join(_json({"name": entry.name, "kind": entry.kind, "summary": entry.summary}) for entry in COMMANDS), nl=False)
+        return
+    width = max(len(entry.name) for entry in COMMANDS)
+    typer.echo("".join(f"{entry.name:<{width}}  {entry.summary}\n" for entry in COMMANDS), nl=False)
+
+
+@app.command("version")
+def version_(as_json: Json = False) -> None:
+    """Print the version."""
+    typer.echo(_json({"version": __version__}) if as_json else cli.version_line("bptools") + "\n", nl=False)
+
+
+def _json(value: object) -> str:
+    import json
+
+    return json.dumps(value, ensure_ascii=False) + "\n"
+
+
+def main() -> NoReturn:
+    """Run the command."""
+    cli.run(app, "bptools")
