@@ -90,6 +90,7 @@ def transcript(
 ) -> tuple[list[Record], list[Any] | None] | None:
     """Return the messages and tools of a text in a chat template, None for other text; sets `format`."""
     messages: list[Record] | None
+    tools: list[Any] | None
     if text.startswith("[Human]:") and "<eo" in text:
         from bptools.chat import moss
 
@@ -99,17 +100,15 @@ def transcript(
             return read_messages(reader, messages), None
     from bptools.chat import transcripts
 
-    format = transcripts.recognise(text)
-    if format is None:
+    found = transcripts.read(text)
+    if found is None:
         return None
-    tools: list[Any] | None = None
-    if format == "text:chatml":
+    messages, tools = found.messages, found.tools
+    if found.format == "text:chatml" and type(sidecar) is dict:
         from bptools.chat import chatml
 
-        found = chatml.parse_record(text, sidecar if type(sidecar) is dict else None)
-        messages, tools = found if found is not None else (None, None)
-    else:
-        messages = transcripts.parse(text, format)
+        whole = chatml.parse_record(text, sidecar)
+        messages, tools = whole if whole is not None else (messages, tools)
     if messages:
         try:
             messages = read_messages(reader, messages)
@@ -118,7 +117,9 @@ def transcript(
     if not messages:
         reader.note(("unparsed-template",))
         return None
-    reader.format = format
+    if found.unescaped:
+        reader.note(("unescaped",))
+    reader.format = found.format
     return messages, tools
 
 

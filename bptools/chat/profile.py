@@ -178,13 +178,14 @@ def spread(values: list[int]) -> dict[str, float] | None:
     """Return min, median, mean, p90 and max; None of nothing."""
     if not values:
         return None
+    import statistics
+
     ordered = sorted(values)
-    last = len(ordered) - 1
     return {
         "min": ordered[0],
-        "median": ordered[last // 2],
+        "median": statistics.median(ordered),
         "mean": round(sum(ordered) / len(ordered), 1),
-        "p90": ordered[last * 9 // 10],
+        "p90": ordered[-(-9 * len(ordered) // 10) - 1],  # the nearest rank
         "max": ordered[-1],
     }
 

@@ -10,7 +10,6 @@ from typing import Any
 
 def draw(report: dict[str, Any]) -> str:
     """Return the report as text, coloured only when standard output is a terminal that wants it."""
-    from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -21,14 +20,14 @@ def draw(report: dict[str, Any]) -> str:
     console = Console(
         file=buffer, width=width, force_terminal=coloured, no_color=not coloured, highlight=False, legacy_windows=False
     )
-    table = Table(box=box.SIMPLE_HEAD, show_header=False, title_justify="left", pad_edge=False)
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in _rows(report):
         table.add_row(name, Text(_printable(value)))
     console.print(Text(_printable(str(report["source"])), style="bold underline"))
     console.print(table)
-    return buffer.getvalue()
+    return "".join(line.rstrip() + "\n" for line in buffer.getvalue().split("\n"))
 
 
 def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:

@@ -11,23 +11,31 @@ import typer
 
 from bptools import __version__
 from bptools.core import cli
+from bptools.core.errors import UsageError
 from bptools.core.options import option
 
 app = cli.command_app()
-Json = Annotated[bool, option("--json", help="Write JSON.")]
+Json = Annotated[bool, option("--json", help="Write JSON instead of lines for a person.")]
 
 
-@app.callback()
-def bptools(version: Annotated[bool, cli.version_option()] = False) -> None:
+@app.callback(invoke_without_command=True)
+def bptools(context: typer.Context, version: Annotated[bool, cli.version_option()] = False) -> None:
     """Look after the toolbox: what it has, what is missing, what it is."""
+    if context.invoked_subcommand is None:
+        raise UsageError("no command given: doctor, list or version; see bptools --help")
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
+def doctor(
+    as_json: Json = False,
+    imports: Annotated[
+        bool, option("--imports", help="Import every package too, each in a process of its own; takes a minute.")
+    ] = False,
+) -> None:
     """Show Python, packages, devices, and the line that installs what is missing."""
     from bptools.core.environment import diagnosis, diagnosis_text
 
-    found = diagnosis()
+    found = diagnosis(imports)
     typer.echo(_json(found) if as_json else diagnosis_text(found), nl=False)
 
 
@@ -37,7 +45,8 @@ def list_(as_json: Json = False) -> None:
     from bptools.core.registry import COMMANDS
 
     if as_json:
-        typer.echo("".join(_json({"name": entry.name, "kind": entry.kind, "summary": entry.summary}) for entry in COMMANDS), nl=False)
+        rows = [{"name": entry.name, "kind": entry.kind, "summary": entry.summary} for entry in COMMANDS]
+        typer.echo("".join(map(_json, rows)), nl=False)
         return
     width = max(len(entry.name) for entry in COMMANDS)
     typer.echo("".join(f"{entry.name:<{width}}  {entry.summary}\n" for entry in COMMANDS), nl=False)

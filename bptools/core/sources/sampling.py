@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 
@@ -38,22 +39,34 @@ class FileSample:
         self.bytes_seen = 0
 
     def __iter__(self) -> Iterator[tuple[Place, bytes]]:
+        if self._size <= WHOLE_BYTES:
+            yield from self._of_small()
+            return
         offset, number = 0, 0
-        while offset < self._size:
-            # a file of long lines may hold no more than 1,000: then all are judged, as long as that is cheap
-            few = self.bytes_seen * (HEAD_LINES + SPREAD_LINES) >= self._size * max(number, 1)
-            enough = HEAD_LINES + SPREAD_LINES if few and self._size <= WHOLE_BYTES else HEAD_LINES
-            if number >= enough or (number and self.bytes_seen > WHOLE_BYTES):
+        while number < HEAD_LINES and offset < self._size:
+            if number and self.bytes_seen > WHOLE_BYTES:
                 break
             line = self._line_at(offset, MAX_RECORD_BYTES if number == 0 else BUDGET_BYTES)
             number += 1
             self.bytes_seen += len(line)
             yield Place(offset, number), line
             offset += len(line)
-        else:
-            return
-        self.whole = False
-        yield from self._spread(offset)
+        self.whole = offset >= self._size
+        if not self.whole:
+            yield from self._spread(offset)
+
+    def _of_small(self) -> Iterator[tuple[Place, bytes]]:
+        """Sample a file that is read whole: all lines, or the first and as many of the rest by number."""
+        lines = io.BytesIO(os.pread(self._fd, self._size, 0)).readlines()
+        rest = len(lines) - HEAD_LINES
+        self.whole = rest <= SPREAD_LINES
+        wanted = {HEAD_LINES + step * rest // SPREAD_LINES for step in range(SPREAD_LINES)}
+        offset = 0
+        for index, line in enumerate(lines):
+            if self.whole or index < HEAD_LINES or index in wanted:
+                self.bytes_seen += len(line)
+                yield Place(offset, index + 1), line
+            offset += len(line)
 
     def _spread(self, start: int) -> Iterator[tuple[Place, bytes]]:
         stride = max(1, (self._size - start) // SPREAD_LINES)
