@@ -36,10 +36,15 @@ def test_python_lines_give_what_the_comments_say() -> None:
 def test_shell_lines_run(tmp_path: Path) -> None:
     raw = '{"instruction":"Add.","input":"1 2","output":"3"}\n{"prompt":"Hi","completion":"Hello"}\n'
     (tmp_path / "raw.jsonl").write_text(raw)
-    lines = [line for block in blocks("sh") for line in block.strip().split("\n") if not line.startswith("make ")]
+    lines = [
+        line for block in blocks("sh") for line in block.strip().split("\n") if not line.startswith("make ")
+    ]
     assert len(lines) == 7
     for line in lines:
         done = subprocess.run(
-            ["bash", "-eo", "pipefail", "-c", line], cwd=tmp_path, env=environment(str(tmp_path)), capture_output=True
+            ["bash", "-eo", "pipefail", "-c", line],
+            cwd=tmp_path,
+            env=environment(str(tmp_path)),
+            capture_output=True,
         )
         assert done.returncode == 0, (line, done.stderr.decode())

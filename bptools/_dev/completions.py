@@ -5,7 +5,8 @@ Static, because a dynamic one costs a start of the command at every press of the
 
 from __future__ import annotations
 
-from argparse import SUPPRESS, ArgumentParser
+import re
+from argparse import ArgumentParser
 from typing import Any
 
 import shtab
@@ -13,8 +14,8 @@ import shtab
 from bptools._dev.parameters import Interface, Parameter
 
 SHELLS = {"bash": "{}", "zsh": "_{}", "fish": "{}.fish"}  # shell -> name of a command's file
-_FILES = ("FILE", "SOURCE", "PATH")
-_FOLDERS = ("DIR",)
+_FILES = {"FILE", "SOURCE", "PATH"}  # what an option's placeholder says of its value
+_FOLDERS = {"DIR"}
 
 
 def completion(face: Interface, shell: str) -> str:
@@ -38,7 +39,7 @@ def _fill(parser: ArgumentParser, face: Interface) -> None:
         action = parser.add_argument(word.lower(), nargs=nargs, metavar=word, help=_head(parameter))
         _complete(action, word, parameter.choices)
     if face.subcommands:
-        children = parser.add_subparsers(dest="command", metavar="COMMAND", help=SUPPRESS)
+        children = parser.add_subparsers(dest="command", metavar="COMMAND", help="what to do")
         for entry in face.subcommands:
             title = entry.name.split()[-1]
             child = children.add_parser(title, help=entry.summary, description=entry.summary, add_help=False)
@@ -51,19 +52,26 @@ def _add_option(parser: ArgumentParser, parameter: Parameter) -> None:
         return
     action = parser.add_argument(
         *parameter.names,
-        metavar=parameter.value.replace("%", "%%"),
+        metavar=_placeholder(parameter),
         action="append" if parameter.repeatable else "store",
         help=_head(parameter),
     )
     _complete(action, parameter.value, parameter.choices)
 
 
+def _placeholder(parameter: Parameter) -> str:
+    """Return what zsh shows for the value; a colon or a bracket there would end its specification."""
+    if parameter.choices:
+        return parameter.names[-1].lstrip("-")
+    return re.sub(r"[^\w|=.]+", "-", parameter.value).strip("-")
+
+
 def _complete(action: Any, word: str, choices: tuple[str, ...]) -> None:
     if choices:
         action.choices = list(choices)
-    elif word in _FILES:
+    elif _FILES.intersection(word.split("|")):
         action.complete = shtab.FILE
-    elif word in _FOLDERS:
+    elif _FOLDERS.intersection(word.split("|")):
         action.complete = shtab.DIRECTORY
 
 

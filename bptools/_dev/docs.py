@@ -1,7 +1,7 @@
 """Write bin/, man/ and completions/ from the registry, the Typer parameters and the page texts.
 
-    python -m bptools._dev.docs           write what changed, remove what no command has any more
-    python -m bptools._dev.docs --check   change nothing; exit 1 when something would
+python -m bptools._dev.docs           write what changed, remove what no command has any more
+python -m bptools._dev.docs --check   change nothing; exit 1 when something would
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Man pages: section 1 from a command's parameters and its page text, sections 5 and 7 from texts alone.
 
-The roff is written here rather than by argparse-manpage, which leaves out --help, wraps to the terminal it runs in and
-takes the layout of argparse's own help, other in every Python; the page texts need a roff writer anyway.
+The roff is written here rather than by argparse-manpage, which leaves out --help, wraps to the terminal it
+runs in and takes the layout of argparse's own help, another in every Python. The page texts need a roff
+writer anyway.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ def _environment(face: Interface) -> str:
         rule = "`BP_LONG_NAME`" if entry is face else "`BP_COMMAND_LONG_NAME`"
         return (
             f"Every option can be set as {rule} too, in the environment or in ./.env: {example.names[-1]} as "
-            f"`{example.variable}`; a flag takes 1 or 0. The command line is stronger, configuration files are "
-            f"weaker. `BP_DEBUG=1` shows the traceback of an internal error. More in bptools(7)."
+            f"`{example.variable}`; a flag takes 1 or 0. The command line is stronger, configuration files "
+            f"are weaker. `BP_DEBUG=1` shows the traceback of an internal error. More in bptools(7)."
         )
     return "`BP_DEBUG=1` shows the traceback of an internal error. More in bptools(7)."

@@ -6,8 +6,9 @@
         name  words  an indented block in which every line at its left edge is a name, two or more blanks and
                      words that hold no two blanks in a row: a list; deeper lines continue the words above
 
-`code` between backquotes is set bold, so are --options and page(1) references. In EXAMPLES every indented block is
-literal. Long names fit a list too: only the gap counts, not the column. A table of three columns stays literal.
+`code` between backquotes is set bold, so are --options and page(1) references. In EXAMPLES every indented
+block is literal. Long names fit a list too: only the gap counts, not the column. A table of three columns
+stays literal.
 """
 
 from __future__ import annotations

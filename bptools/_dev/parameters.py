@@ -1,4 +1,4 @@
-"""A command's parameters as plain data, read from its Typer app: the one definition behind pages and completions."""
+"""A command's parameters as plain data, read from its Typer app: what pages and completions are made of."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typer.main import get_command
 
 from bptools.core.registry import Command
 
-_FALSY_DEFAULTS = (None, False, "", (), [])
+_NOTHING: tuple[Any, ...] = (None, False, "", (), [])
 
 
 class Parameter(NamedTuple):
@@ -48,10 +48,11 @@ def interface(command: Command) -> Interface:
 
 
 def _read(command: Any, name: str, parent: Any) -> Interface:
+    prefix = "BP" if parent is None else None  # a subcommand's comes from its parent
+    settings = command.context_settings
     context = command.context_class(
-        command, info_name=name.split()[-1], parent=parent, auto_envvar_prefix="BP" if parent is None else None,
-        **command.context_settings,
-    )  # fmt: skip
+        command, info_name=name.split()[-1], parent=parent, auto_envvar_prefix=prefix, **settings
+    )
     parameters = [_parameter(item, context) for item in command.get_params(context) if not _hidden(item)]
     subcommands = [
         _read(item, f"{name} {title}", context)
@@ -77,8 +78,9 @@ def _parameter(parameter: Any, context: Any) -> Parameter:
     if not parameter.is_flag and not parameter.count:
         value = parameter.metavar or "|".join(choices) or parameter.type.name.upper()
     facts = []
-    if parameter.default not in _FALSY_DEFAULTS and not callable(parameter.default) and parameter.show_default:
-        facts.append(f"default: {_shown(parameter.default, parameter)}")
+    default = parameter.default
+    if default not in _NOTHING and not callable(default) and parameter.show_default:
+        facts.append(f"default: {_shown(default, parameter)}")
     if bounds := _range(parameter.type):
         facts.append(bounds)
     if parameter.multiple and "repeat" not in text:

@@ -1,4 +1,4 @@
-"""Conversations written as a bare array: `[{"role": ...}, ...]` or `[["question", "answer"], ...]` without an object."""
+"""Conversations without an object round them: `[{"role": ...}, ...]` or `[["question", "answer"], ...]`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ def as_conversation(value: object) -> Record | None:
         return None
     if all(type(turn) is dict and ("role" in turn or "from" in turn) for turn in value):
         return {"conversations": value}
-    if all(type(turn) is list and len(turn) == 2 and all(type(part) is str for part in turn) for turn in value):
+    if all(
+        type(turn) is list and len(turn) == 2 and all(type(part) is str for part in turn) for turn in value
+    ):
         return {"conversations": value}
     return None

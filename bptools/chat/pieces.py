@@ -15,7 +15,7 @@ def cutting(
     overlap: int,
     offsets: Offsets | None = None,
 ) -> Callable[[Record], Record | list[Record]]:
-    """Return `change` with text records cut into pieces of `size` units, each with `bp.chunk` and `bp.chunks`.
+    """Return `change` with text records cut into pieces of `size` units, with `bp.chunk` and `bp.chunks`.
 
     A text that fits is one piece and passes as it is.
     """

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bptools.chat.tokens import approximate_tokens
 from bptools.chat.convert import Converter, Options
+from bptools.chat.tokens import approximate_tokens
 from bptools.core.records import Drop, Record, Reject
 
 SHOWN_PLACES = 10
@@ -181,9 +181,10 @@ def spread(values: list[int]) -> dict[str, float] | None:
     import statistics
 
     ordered = sorted(values)
+    median = statistics.median(ordered)
     return {
         "min": ordered[0],
-        "median": statistics.median(ordered),
+        "median": int(median) if median == int(median) else median,
         "mean": round(sum(ordered) / len(ordered), 1),
         "p90": ordered[-(-9 * len(ordered) // 10) - 1],  # the nearest rank
         "max": ordered[-1],

@@ -18,7 +18,12 @@ def draw(report: dict[str, Any]) -> str:
     width = shutil.get_terminal_size().columns if os.isatty(1) else 100
     buffer = io.StringIO()
     console = Console(
-        file=buffer, width=width, force_terminal=coloured, no_color=not coloured, highlight=False, legacy_windows=False
+        file=buffer,
+        width=width,
+        force_terminal=coloured,
+        no_color=not coloured,
+        highlight=False,
+        legacy_windows=False,
     )
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
@@ -34,7 +39,9 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [("container", _container(report)), ("records", _records(report))]
     rows += [("formats", _shares(report["formats"], report["judged"]))]
     rows += [("shapes", _shares(report["shapes"], report["judged"]))]
-    fields = (f"{name} ({'/'.join(entry['types'])}, {entry['count']:,})" for name, entry in report["fields"].items())
+    fields = (
+        f"{name} ({'/'.join(entry['types'])}, {entry['count']:,})" for name, entry in report["fields"].items()
+    )
     rows += [("fields", ", ".join(fields)), ("roles", _plain(report["roles"]))]
     rows += [(name, _spread(report[name])) for name in ("turns", "chars", "tokens")]
     system = report["system_prompts"]
@@ -66,7 +73,9 @@ def _records(report: dict[str, Any]) -> str:
 
 
 def _shares(counts: dict[str, int], total: int) -> str:
-    return ", ".join(f"{name} {count:,} ({100 * count / max(total, 1):.1f} %)" for name, count in counts.items())
+    return ", ".join(
+        f"{name} {count:,} ({100 * count / max(total, 1):.1f} %)" for name, count in counts.items()
+    )
 
 
 def _plain(counts: dict[str, int]) -> str:

@@ -58,8 +58,8 @@ def _judge_spread(pipe: Pipeline, profile: Profile, size: int) -> FileSample:
             continue
         record = value if type(value) is dict else pipe.coerce(value)
         if record is None:
-            why = Reject("not-object", "a JSON value that is no object")
-            _count_refused(pipe, profile, why, line, place.line, place.offset)
+            bare = Reject("not-object", "a JSON value that is no object")
+            _count_refused(pipe, profile, bare, line, place.line, place.offset)
         else:
             _judge(pipe, profile, record, place.line, place.offset)
     return sample

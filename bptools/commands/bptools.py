@@ -1,6 +1,6 @@
 """bptools: the toolbox itself.
 
-    bptools doctor --json | jq .devices
+bptools doctor --json | jq .devices
 """
 
 from __future__ import annotations
@@ -27,24 +27,25 @@ def bptools(context: typer.Context, version: Annotated[bool, cli.version_option(
 
 @app.command()
 def doctor(
-    as_json: Json = False,
+    json: Json = False,
     imports: Annotated[
-        bool, option("--imports", help="Import every package too, each in a process of its own; takes a minute.")
+        bool,
+        option("--imports", help="Import every package, each in a process of its own; takes a minute."),
     ] = False,
 ) -> None:
     """Show Python, packages, devices, and the line that installs what is missing."""
     from bptools.core.environment import diagnosis, diagnosis_text
 
     found = diagnosis(imports)
-    typer.echo(_json(found) if as_json else diagnosis_text(found), nl=False)
+    typer.echo(_json(found) if json else diagnosis_text(found), nl=False)
 
 
 @app.command("list")
-def list_(as_json: Json = False) -> None:
+def list_(json: Json = False) -> None:
     """List the commands."""
     from bptools.core.registry import COMMANDS
 
-    if as_json:
+    if json:
         rows = [{"name": entry.name, "kind": entry.kind, "summary": entry.summary} for entry in COMMANDS]
         typer.echo("".join(map(_json, rows)), nl=False)
         return
@@ -53,9 +54,9 @@ def list_(as_json: Json = False) -> None:
 
 
 @app.command("version")
-def version_(as_json: Json = False) -> None:
+def version_(json: Json = False) -> None:
     """Print the version."""
-    typer.echo(_json({"version": __version__}) if as_json else cli.version_line("bptools") + "\n", nl=False)
+    typer.echo(_json({"version": __version__}) if json else cli.version_line("bptools") + "\n", nl=False)
 
 
 def _json(value: object) -> str:

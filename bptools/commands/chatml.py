@@ -1,6 +1,6 @@
 """bp-chatml: any chat data to clean records.
 
-    cat raw.jsonl | bp-chatml | bp-dedup --minhash > clean.jsonl
+cat raw.jsonl | bp-chatml | bp-dedup --minhash > clean.jsonl
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ def chatml(
         option("--to", help="The shape to make; auto keeps the kind that a record is."),
     ] = "auto",
     text: Annotated[bool, option("--text", help="Render as ChatML text, whatever the kind.")] = False,
-    system: Annotated[Text, option("--system", metavar="TEXT", help="Set the system prompt everywhere.")] = None,
+    system: Annotated[
+        Text, option("--system", metavar="TEXT", help="Set the system prompt everywhere.")
+    ] = None,
     system_default: Annotated[
         Text, option("--system-default", metavar="TEXT", help="Set the system prompt where there is none.")
     ] = None,
@@ -34,37 +36,59 @@ def chatml(
         Pairs, option("--role-map", metavar="NAME=ROLE", help="Say what an unknown role is; may be repeated.")
     ] = None,
     map_: Annotated[
-        Pairs, option("--map", metavar="FIELD=COLUMN", help="Say which column is a known field; may be repeated.")
+        Pairs,
+        option("--map", metavar="FIELD=COLUMN", help="Say which column is a known field; may be repeated."),
     ] = None,
-    text_field: Annotated[Text, option("--text-field", metavar="COLUMN", help="The column that is the text.")] = None,
+    text_field: Annotated[
+        Text, option("--text-field", metavar="COLUMN", help="The column that is the text.")
+    ] = None,
     alpaca_join: Annotated[
         str, option("--alpaca-join", metavar="TEXT", help=r"Between instruction and input; \n is a newline.")
     ] = r"\n\n",
     instruct_template: Annotated[
         Text,
-        option("--instruct-template", metavar="NAME|FILE", help="Render text by alpaca or a file with {instruction}."),
+        option(
+            "--instruct-template",
+            metavar="NAME|FILE",
+            help="Render text by alpaca or a file with {instruction}.",
+        ),
     ] = None,
-    unescape: Annotated[bool, option("--unescape", help=r"Turn written-out \n, \t and \" into what they mean.")] = False,
+    unescape: Annotated[
+        bool, option("--unescape", help=r"Turn written-out \n, \t and \" into what they mean.")
+    ] = False,
     reasoning: Annotated[
         Literal["keep", "drop", "split", "inline"],
-        option("--reasoning", help="Move reasoning between <think> in the content and reasoning_content, or drop it."),
+        option(
+            "--reasoning",
+            help="Move reasoning between <think> in the content and reasoning_content, or drop it.",
+        ),
     ] = "keep",
     tool_args: Annotated[
-        Optional[Literal["object", "string"]], option("--tool-args", help="Write tool arguments as; default: as found.")
+        Optional[Literal["object", "string"]],
+        option("--tool-args", help="Write tool arguments as; default: as found."),
     ] = None,
     on_markup: Annotated[
         Literal["escape", "drop", "keep"],
-        option("--on-markup", help="What to do with <|im_start|> and <|im_end|> inside content when rendering."),
+        option(
+            "--on-markup", help="What to do with <|im_start|> and <|im_end|> inside content when rendering."
+        ),
     ] = "escape",
     eos: Annotated[str, option("--eos", metavar="TEXT", help="Append this to every text.")] = "",
     chunk: Annotated[
-        Text, option("--chunk", metavar="SIZE", help="Cut plain text into 512tokens, 200words or 3paragraphs.")
+        Text,
+        option("--chunk", metavar="SIZE", help="Cut plain text into 512tokens, 200words or 3paragraphs."),
     ] = None,
     chunk_overlap: Annotated[
-        int, option("--chunk-overlap", min=0, metavar="N", help="Units that a chunk repeats of the one before.")
+        int,
+        option("--chunk-overlap", min=0, metavar="N", help="Units that a chunk repeats of the one before."),
     ] = 0,
     tokenizer: Annotated[
-        Text, option("--tokenizer", metavar="PATH", help="Count the tokens of --chunk exactly, with this tokenizer.json.")
+        Text,
+        option(
+            "--tokenizer",
+            metavar="PATH",
+            help="Count the tokens of --chunk exactly, with this tokenizer.json.",
+        ),
     ] = None,
 ) -> None:
     """Turn any chat data into records: chat, preference, rated or text."""
@@ -96,7 +120,9 @@ def chatml(
         pipe.counts.notes = converter.notes
 
 
-def _chunked(change: Transformation, chunk: str | None, overlap: int, tokenizer: str | None) -> Transformation:
+def _chunked(
+    change: Transformation, chunk: str | None, overlap: int, tokenizer: str | None
+) -> Transformation:
     if chunk is None:
         if overlap or tokenizer:
             raise UsageError("--chunk-overlap and --tokenizer need --chunk")

@@ -1,6 +1,6 @@
 """bp-detect: what is this data, and what is wrong with it.
 
-    bp-detect raw.jsonl | jq .formats
+bp-detect raw.jsonl | jq .formats
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def detect(
     ] = False,
     table: Annotated[bool, option("--table", help="Draw the report as a table.")] = False,
 ) -> None:
-    """Say what data is: container, formats, fields, roles, lengths and problems, one JSON object per source."""
+    """Say what data is: container, formats, fields, roles, lengths, problems; one JSON object per source."""
     from bptools.chat import as_conversation
 
     if each and (full or validate or table):

@@ -5,6 +5,7 @@ Only this module exits; everything else raises.
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
@@ -12,7 +13,8 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import typer
-from typer._click.exceptions import ClickException, UsageError as ClickUsageError
+from typer._click.exceptions import ClickException
+from typer._click.exceptions import UsageError as ClickUsageError
 from typer.core import TyperCommand
 from typer.main import get_command
 
@@ -44,6 +46,7 @@ class PlainCommand(TyperCommand):
     """A command whose help ends in the examples of its man page, read only when help is asked for."""
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the examples."""
         from bptools.core.pages import section
 
         examples = section(ctx.command_path, "EXAMPLES")
@@ -116,7 +119,7 @@ def _wants_json(arguments: list[str]) -> bool:
     """Say whether messages are JSON, before the options are parsed: their errors are messages too."""
     if "--log-format=json" in arguments or os.environ.get("BP_LOG_FORMAT") == "json":
         return True
-    return any(pair == ("--log-format", "json") for pair in zip(arguments, arguments[1:], strict=False))
+    return any(pair == ("--log-format", "json") for pair in itertools.pairwise(arguments))
 
 
 def _usage_message(error: ClickUsageError, name: str) -> str:
@@ -130,7 +133,7 @@ def _lower(text: str) -> str:
 
 
 def _catch_signals() -> None:
-    """Turn SIGTERM and SIGHUP into an exception, so that temporaries are removed; a second one ends at once."""
+    """Turn SIGTERM and SIGHUP into an exception, so that temporaries are removed; a second ends at once."""
 
     def terminate(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)

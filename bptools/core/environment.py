@@ -1,7 +1,7 @@
 """What this machine has: Python, packages, devices, extras, and the line that installs what is missing.
 
-Nothing heavy is imported: versions come from metadata, and a package counts as broken when its metadata or its
-module cannot be found. `imports=True` really imports each, in a process of its own.
+Nothing heavy is imported: versions come from metadata, and a package counts as broken when its metadata or
+its module cannot be found. `imports=True` really imports each, in a process of its own.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from bptools import __version__
 # as in pyproject.toml, without markers; a test compares them
 REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "core": (
-        "typer>=0.28,<0.29", "orjson>=3.10", "rich>=13", "numpy>=1.24", "xxhash>=3.4", "pyyaml>=6", "filelock>=3.12",
-        "backports.zstd>=1.0", "tomli>=2",
+        "typer>=0.28,<0.29", "orjson>=3.10", "rich>=13", "numpy>=1.24", "xxhash>=3.4", "pyyaml>=6",
+        "filelock>=3.12", "backports.zstd>=1.0", "tomli>=2",
     ),
     "hf": ("datasets>=3.0", "pyarrow>=15"),
     "train": ("torch>=2.4", "transformers>=4.51", "peft>=0.15", "trl>=0.19", "accelerate>=1.2"),
@@ -71,8 +71,8 @@ def diagnosis(imports: bool = False) -> dict[str, Any]:
 def extras(imports: bool = False) -> dict[str, dict[str, Any]]:
     """Return {extra: {for, state, packages, install}}.
 
-    `state` is ok, missing, broken or unsupported (not for this machine); `install` is the pip line that mends it, or
-    None. `packages` is {name: {version, state, detail}}.
+    `state` is ok, missing, broken or unsupported (not for this machine); `install` is the pip line that mends it,
+    or None. `packages` is {name: {version, state, detail}}.
     """
     found: dict[str, dict[str, Any]] = {}
     for extra, requirements in REQUIREMENTS.items():
@@ -81,12 +81,13 @@ def extras(imports: bool = False) -> dict[str, dict[str, Any]]:
         for state in ("missing", "broken"):
             if any(entry["state"] == state for entry in states.values()):
                 worst = state
-        broken = [f"'{text}'" for text in requirements if states.get(_split(text)[0], {}).get("state") == "broken"]
+        broken = [text for text in requirements if states.get(_split(text)[0], {}).get("state") == "broken"]
         line = None
         if worst in ("missing", "broken"):
             line = "pip install " + ("bptools" if extra == "core" else f"'bptools[{extra}]'")
             if broken:
-                line = f"pip install --force-reinstall --no-deps {' '.join(broken)} && {line}"
+                quoted = " ".join(f"'{text}'" for text in broken)
+                line = f"pip install --force-reinstall --no-deps {quoted} && {line}"
         found[extra] = {"for": WHAT_FOR[extra], "state": worst, "packages": states, "install": line}
     return found
 
@@ -145,6 +146,7 @@ def _import_fault(module: str) -> str:
             [sys.executable, "-c", f"import {module}"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
+            check=False,
             text=True,
             errors="replace",
             timeout=_IMPORT_SECONDS,
@@ -205,7 +207,7 @@ def _memory() -> int | None:
 
 
 def _nvidia() -> list[dict[str, Any]]:
-    """Return [{name, memory, driver}]: through NVML where its package is there, else nvidia-smi. No CUDA context."""
+    """Return [{name, memory, driver}] from NVML, or nvidia-smi without its package. Makes no CUDA context."""
     try:
         import pynvml
 
@@ -239,7 +241,7 @@ def _nvidia_smi() -> list[dict[str, Any]]:
         return []
     query = [program, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
     try:
-        done = subprocess.run(query, capture_output=True, text=True, errors="replace", timeout=5)
+        done = subprocess.run(query, capture_output=True, check=False, text=True, errors="replace", timeout=5)
     except (OSError, subprocess.TimeoutExpired):
         return []
     gpus = []
@@ -260,8 +262,10 @@ def diagnosis_text(found: dict[str, Any]) -> str:
         f"platform  {host['system']} {host['release']} {host['machine']}",
         f"cpu       {device['cpu_cores']} cores, {_gigabytes(device['memory'])}",
     ]
-    for gpu in device["cuda"]:
-        lines.append(f"cuda      {gpu['name']}, {_gigabytes(gpu['memory'])}, driver {gpu['driver']}")
+    lines += [
+        f"cuda      {gpu['name']}, {_gigabytes(gpu['memory'])}, driver {gpu['driver']}"
+        for gpu in device["cuda"]
+    ]
     if not device["cuda"]:
         lines.append("cuda      none")
     lines.append(f"metal     {'yes' if device['mps'] else 'none'}")

@@ -41,5 +41,3 @@ def record_run(pipe: Pipeline) -> None:
         os.makedirs(ledger, exist_ok=True)
         name = f"{manifest['output']['sha256'][:16]}-{pipe.command}.json"
         write_file(os.path.join(ledger, name), line)
-
-

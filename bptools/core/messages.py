@@ -16,7 +16,9 @@ def printable(text: str) -> str:
 class Messages:
     """The stderr of one command."""
 
-    def __init__(self, command: str, quiet: bool = False, verbose: bool = False, as_json: bool = False) -> None:
+    def __init__(
+        self, command: str, quiet: bool = False, verbose: bool = False, as_json: bool = False
+    ) -> None:
         self.command = command
         self.quiet = quiet
         self.verbose = verbose

@@ -173,5 +173,3 @@ def show_config(context: typer.Context) -> str:
         else:
             lines.append(f"{name} = {json.dumps(value, ensure_ascii=False)}  # {origin}")
     return "\n".join(lines) + "\n"
-
-

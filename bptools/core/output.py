@@ -126,11 +126,13 @@ class AtomicFile(Output):
             raise
 
     def _give_name(self, path: str) -> None:
-        """Link the unnamed file into its folder; naming a folder makes Python call linkat, which follows /proc."""
+        """Link the unnamed file into its folder; naming a folder makes Python call linkat."""
         folder = os.open(os.path.dirname(path), os.O_RDONLY)
         try:
             source = f"/proc/self/fd/{self._fd}"
-            os.link(source, os.path.basename(path), src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=True)
+            os.link(
+                source, os.path.basename(path), src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=True
+            )
         finally:
             os.close(folder)
 

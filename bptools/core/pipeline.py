@@ -40,8 +40,8 @@ class PipelineSettings:
 
     __slots__ = (
         "dropped", "explain", "input_format", "limit", "line_buffered", "log_json", "max_rejects", "output",
-        "progress", "quiet", "rejects", "report", "resolved", "skip", "slice", "sources", "split_on", "strict",
-        "tag", "verbose",
+        "progress", "quiet", "rejects", "report", "resolved", "skip", "slice", "sources", "split_on",
+        "strict", "tag", "verbose",
     )  # fmt: skip
 
     def __init__(self, **values: Any) -> None:
@@ -81,7 +81,11 @@ class Pipeline:
         self._outputs: list[Output] = []
         self._start, self._stop = _bounds(settings.skip, settings.slice)
         self._rejects = RejectLog(
-            self.messages, self.counts, Tolerance(settings.max_rejects), self._open(settings.rejects), settings.strict
+            self.messages,
+            self.counts,
+            Tolerance(settings.max_rejects),
+            self._open(settings.rejects),
+            settings.strict,
         )
         self._dropped = self._open(settings.dropped)
         self._output = open_output(settings.output, settings.line_buffered)
@@ -121,10 +125,10 @@ class Pipeline:
             return self._sliced(records)
         return records
 
-    def _sliced(self, records: Iterator[tuple[bytes | None, Record]]) -> Iterator[tuple[bytes | None, Record]]:
-        passed = 0
-        for passed, _ in enumerate(islice(records, self._start), 1):
-            pass
+    def _sliced(
+        self, records: Iterator[tuple[bytes | None, Record]]
+    ) -> Iterator[tuple[bytes | None, Record]]:
+        passed = sum(1 for _ in islice(records, self._start))
         self.counts.read -= passed  # what a slice leaves out was never in
         stop = None if self._stop is None else self._stop - self._start
         yield from islice(records, stop)
@@ -195,9 +199,9 @@ class Pipeline:
     def transform(self, change: Transformation, exactly: Exactly | None = None) -> None:
         """Send every record through `change` and write what it returns.
 
-        `change` returns the very record it was given when nothing had to change (its bytes go out as they came),
-        a new one, or a list of new ones; it raises Reject or Drop. `exactly` is given a changed record with the
-        line it came from, to make it again where the line holds integers that orjson rounds.
+        `change` returns the very record it was given when nothing had to change (its bytes go out as they
+        came), a new one, or a list of new ones; it raises Reject or Drop. `exactly` is given a changed record
+        with the line it came from, to make it again where the line holds integers that orjson rounds.
         """
         write = self.write_line
         counts = self.counts
@@ -211,7 +215,9 @@ class Pipeline:
                     if raw is not None and exactly is not None:
                         result = exactly(raw, record, result)
                     if type(result) is list:
-                        lines = [dumps(item) for item in result]  # all or none: a bad piece rejects the record
+                        lines = [
+                            dumps(item) for item in result
+                        ]  # all or none: a bad piece rejects the record
                         for line in lines:
                             write(line)
                         counts.split += len(lines) - 1
@@ -281,10 +287,11 @@ class Pipeline:
             from bptools.core.progress import start_progress
 
             self._progress = start_progress(self)
-        else:
-            return self
+        return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> Literal[False]:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> Literal[False]:
         if self._progress is not None:
             self._progress.stop()
         if error is not None and not isinstance(error, DataError):

@@ -1,4 +1,4 @@
-"""A progress line on a terminal's stderr, after one second, redrawn by a thread: the loop pays nothing for it."""
+"""A progress line on a terminal's stderr, after one second, redrawn by a thread: the loop pays nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every command, once. Entry points, bin/, man pages, completions, cases and contract tests follow this list."""
+"""Every command, once: entry points, bin/, man pages, completions, cases and contract tests follow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines that are no records: reported with file and line, counted, kept on request, tolerated up to a limit."""
+"""Lines that are no records: reported with file and line, counted, kept, tolerated up to a limit."""
 
 from __future__ import annotations
 

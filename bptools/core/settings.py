@@ -1,6 +1,6 @@
-"""Where an option's value comes from: flag > BP_* (and .env) > -c files > ./bptools.toml > user config > default.
+"""Where a value comes from: flag > BP_* (and .env) > -c files > ./bptools.toml > user config > default.
 
-A file holds tables named after commands (`[bp-chatml]`); a `-c` file may also be flat, for the command at hand.
+A file holds tables named after commands (`[bp-chatml]`); a `-c` file may be flat, for the command at hand.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _load_yaml(data: bytes) -> Any:
 
     import yaml
 
-    class Loader(yaml.SafeLoader):
+    class Loader(yaml.SafeLoader):  # type: ignore[misc, unused-ignore]
         pass
 
     Loader.add_implicit_resolver(
@@ -114,7 +114,7 @@ def _load_yaml(data: bytes) -> Any:
         list("-+0123456789"),
     )
     try:
-        return yaml.load(data, Loader=Loader)  # noqa: S506 (a SafeLoader)
+        return yaml.load(data, Loader=Loader)
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from None
 
@@ -132,4 +132,8 @@ def _nearest(key: str, known: set[str]) -> str:
     import difflib
 
     close = difflib.get_close_matches(key, sorted(known), 1)
-    return f"; did you mean '{close[0].replace('_', '-') if '-' not in close[0] else close[0]}'?" if close else ""
+    return (
+        f"; did you mean '{close[0].replace('_', '-') if '-' not in close[0] else close[0]}'?"
+        if close
+        else ""
+    )

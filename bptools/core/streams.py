@@ -44,7 +44,7 @@ class RawStream(io.RawIOBase):
         raise io.UnsupportedOperation
 
     def look(self, count: int, enough: Callable[[bytes], bool] | None = None) -> bytes:
-        """Return the first bytes without consuming them: `count`, or fewer at the end or once `enough` of them.
+        """Return the first bytes without consuming them: `count`, or fewer at the end or once `enough`.
 
         Call it before anything is read through a buffer.
         """
@@ -56,9 +56,11 @@ class RawStream(io.RawIOBase):
         return self._head[:count]
 
     def readable(self) -> bool:
+        """Say yes."""
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
+        """Read some bytes, those that were looked at first."""
         view = memoryview(buffer)
         if self._head:
             data, self._head = self._head[: len(view)], self._head[len(view) :]
@@ -81,6 +83,7 @@ class CountingFile(RawStream):
         self.digest: Any = None  # a hashlib object, when a manifest wants the hash of what was read
 
     def fileno(self) -> int:
+        """Return the descriptor."""
         return self._fd
 
     def _read_some(self, count: int) -> bytes:
@@ -91,6 +94,7 @@ class CountingFile(RawStream):
         return data
 
     def close(self) -> None:
+        """Close it, and what it reads from."""
         if self._close and not self.closed:
             os.close(self._fd)
         super().close()
@@ -108,7 +112,7 @@ class BytesStream(RawStream):
 
 
 class Decompressed(RawStream):
-    """A decompressor's output. Damaged data ends the stream after all that still decoded, and is kept in `damage`.
+    """A decompressor's output. Damaged data ends the stream after all that still decoded; `damage` says.
 
     An exception here would make the buffer above lose the line it was putting together.
     """
@@ -122,9 +126,11 @@ class Decompressed(RawStream):
 
     @property
     def damage(self) -> Reject | None:
+        """Why the stream ended early, here or in a layer below."""
         return self._damage or self._inner.damage
 
     def forget_damage(self) -> None:
+        """Take the damage as reported."""
         self._damage = None
         self._inner.forget_damage()
 
@@ -143,6 +149,7 @@ class Decompressed(RawStream):
         return b""
 
     def close(self) -> None:
+        """Close it, and what it reads from."""
         if not self.closed:
             self._below.close()
         super().close()
@@ -160,6 +167,7 @@ class Input:
         self.compression = compression  # None, "gzip", "zstd" or both joined by "+"
 
     def close(self) -> None:
+        """Close it, and what it reads from."""
         self.stream.close()
 
 
@@ -184,7 +192,7 @@ def open_input(source: Source, digest: Any = None) -> Input:
 
 
 def decompressed(raw: RawStream) -> tuple[RawStream, str | None]:
-    """Return the stream with gzip and zstd taken off by their magic bytes, up to three layers, and their names."""
+    """Return the stream with gzip and zstd taken off by magic bytes, up to three layers, and their names."""
     compression: list[str] = []
     while len(compression) < 3:
         head = raw.look(4)

@@ -64,7 +64,7 @@ complete -c bp-chatml -n _shtab_bp_chatml_using -l role-map -x -d 'Say what an u
 complete -c bp-chatml -n _shtab_bp_chatml_using -l map -x -d 'Say which column is a known field'
 complete -c bp-chatml -n _shtab_bp_chatml_using -l text-field -x -d 'The column that is the text'
 complete -c bp-chatml -n _shtab_bp_chatml_using -l alpaca-join -x -d 'Between instruction and input'
-complete -c bp-chatml -n _shtab_bp_chatml_using -l instruct-template -x -d 'Render text by alpaca or a file with {instruction}'
+complete -c bp-chatml -n _shtab_bp_chatml_using -l instruct-template -xka "(__fish_complete_path (commandline -ct))" -d 'Render text by alpaca or a file with {instruction}'
 complete -c bp-chatml -n _shtab_bp_chatml_using -l unescape -d 'Turn written-out \n, \t and \" into what they mean'
 complete -c bp-chatml -n _shtab_bp_chatml_using -l reasoning -xka "keep drop split inline" -d 'Move reasoning between <think> in the content and reasoning_content, or drop it'
 complete -c bp-chatml -n _shtab_bp_chatml_using -l tool-args -xka "object string" -d 'Write tool arguments as'

@@ -50,7 +50,7 @@ function _shtab_bptools_using
   test "$_shtab_bptools_cmdpath" = "$argv"
 end
 
-set -g _shtab_bptools_commands
+set -g _shtab_bptools_commands doctor list version
 set -g _shtab_bptools_opts_with_value
 
 complete -c bptools -e
@@ -58,3 +58,13 @@ complete -c bptools -f
 
 complete -c bptools -n _shtab_bptools_using -l version -d 'Print the version, and stop'
 complete -c bptools -n _shtab_bptools_using -s h -l help -d 'Show this message and exit'
+complete -c bptools -n '_shtab_bptools_using; and test $_shtab_bptools_npos -eq 0' -a doctor -d 'Show Python, packages, devices, and the line that installs what is missing.'
+complete -c bptools -n '_shtab_bptools_using doctor' -l json -d 'Write JSON instead of lines for a person'
+complete -c bptools -n '_shtab_bptools_using doctor' -l imports -d 'Import every package, each in a process of its own'
+complete -c bptools -n '_shtab_bptools_using doctor' -s h -l help -d 'Show this message and exit'
+complete -c bptools -n '_shtab_bptools_using; and test $_shtab_bptools_npos -eq 0' -a list -d 'List the commands.'
+complete -c bptools -n '_shtab_bptools_using list' -l json -d 'Write JSON instead of lines for a person'
+complete -c bptools -n '_shtab_bptools_using list' -s h -l help -d 'Show this message and exit'
+complete -c bptools -n '_shtab_bptools_using; and test $_shtab_bptools_npos -eq 0' -a version -d 'Print the version.'
+complete -c bptools -n '_shtab_bptools_using version' -l json -d 'Write JSON instead of lines for a person'
+complete -c bptools -n '_shtab_bptools_using version' -s h -l help -d 'Show this message and exit'

@@ -32,14 +32,22 @@ class Bench:
             "LC_ALL": "C.UTF-8",
         }
 
-    def compare(self, what: str, ours: list[str], peers: dict[str, tuple[list[str], float]], stdin: Path) -> None:
+    def compare(
+        self, what: str, ours: list[str], peers: dict[str, tuple[list[str], float]], stdin: Path
+    ) -> None:
         """Measure our command against peers on one input; each peer comes with the largest ratio allowed."""
         commands = {"ours": ours, **{name: command for name, (command, _) in peers.items()}}
         costs = interleaved(commands, stdin, self.env, self.runs)
         mine = costs["ours"]
         for name, (_, goal) in peers.items():
             ratio = mine.cpu / costs[name].cpu
-            self._row(what, f"{name} ({costs[name].cpu:.3f} s, {costs[name].peak:.0f} MB)", mine, f"{ratio:.2f}x", goal)
+            self._row(
+                what,
+                f"{name} ({costs[name].cpu:.3f} s, {costs[name].peak:.0f} MB)",
+                mine,
+                f"{ratio:.2f}x",
+                goal,
+            )
 
     def absolute(self, what: str, command: list[str], stdin: Path | None, cpu: float, peak: float) -> None:
         """Measure a command that has a bound of its own, in CPU seconds and MB."""
@@ -47,8 +55,12 @@ class Bench:
         self._row(what, f"{cpu} s, {peak:.0f} MB", cost, f"{cost.cpu:.3f} s, {cost.peak:.0f} MB", None)
 
     def _row(self, what: str, against: str, cost: Cost, figure: str, goal: float | None) -> None:
-        bound = "" if goal is None else f"at most {goal:g}x" if goal >= 0.5 else f"at least {1 / goal:g}x faster"
-        self.rows.append((what, f"{cost.cpu:.3f} s, {cost.peak:.0f} MB", against, f"{figure} {bound}".strip()))
+        bound = (
+            "" if goal is None else f"at most {goal:g}x" if goal >= 0.5 else f"at least {1 / goal:g}x faster"
+        )
+        self.rows.append(
+            (what, f"{cost.cpu:.3f} s, {cost.peak:.0f} MB", against, f"{figure} {bound}".strip())
+        )
         sys.stdout.write(" | ".join(self.rows[-1]) + "\n")
         sys.stdout.flush()
 
@@ -85,7 +97,10 @@ def main() -> None:
     chosen = parser.parse_args()
     FOLDER.mkdir(exist_ok=True)
     size = chosen.size << 20
-    files = {shape: write_jsonl(shape, FOLDER / f"{shape}-{chosen.size}.jsonl", size) for shape in ("sharegpt", "messages", "alpaca", "short")}
+    files = {
+        shape: write_jsonl(shape, FOLDER / f"{shape}-{chosen.size}.jsonl", size)
+        for shape in ("sharegpt", "messages", "alpaca", "short")
+    }
     tenth = write_jsonl("sharegpt", FOLDER / f"sharegpt-{chosen.size // 10}.jsonl", size // 10)
     bench = Bench(chosen.runs)
     chatml = [sys.executable, str(BIN / "bp-chatml"), "-q"]
@@ -113,7 +128,9 @@ def main() -> None:
     bench._row("peak memory, ShareGPT, ten times the input", f"{small.peak:.0f} MB at a tenth", large,
                f"{large.peak:.0f} MB, at most 64 MB", None)  # fmt: skip
     for shape in ("sharegpt", "alpaca", "short"):
-        bench.absolute(f"bp-detect FILE, {shape}, {chosen.size} MB", [*detect, str(files[shape])], None, 0.15, 40)
+        bench.absolute(
+            f"bp-detect FILE, {shape}, {chosen.size} MB", [*detect, str(files[shape])], None, 0.15, 40
+        )
     for path in chosen.data:
         own = Path(path)
         bench.compare(f"bp-chatml {own.name}", chatml, {"bare loop": (baseline("bare"), 2.0)}, own)

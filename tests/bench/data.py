@@ -20,7 +20,10 @@ def _vocabulary() -> list[str]:
     chance = random.Random(7)
     letters = "etaoinshrdlucmfwypvbgk"
     weights = range(len(letters), 0, -1)
-    made = ["".join(chance.choices(letters, weights, k=chance.choice([2, 3, 4, 5, 5, 6, 7, 9]))) for _ in range(4000)]
+    made = [
+        "".join(chance.choices(letters, weights, k=chance.choice([2, 3, 4, 5, 5, 6, 7, 9])))
+        for _ in range(4000)
+    ]
     return [*made, "café", "naïve", "don’t", "“so”", "日本", 'say "it"', "a\nb"]
 
 

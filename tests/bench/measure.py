@@ -19,10 +19,11 @@ class Cost(NamedTuple):
 
 def once(command: list[str], stdin: Path | None, env: dict[str, str]) -> Cost:
     """Run a command to its end with its output to a drained pipe."""
-    source = open(stdin, "rb") if stdin is not None else open(os.devnull, "rb")
-    with source, open(os.devnull, "wb") as null:
+    with open(stdin or os.devnull, "rb") as source, open(os.devnull, "wb") as null:
         drain = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=null)
-        process = subprocess.Popen(command, stdin=source, stdout=drain.stdin, stderr=subprocess.DEVNULL, env=env)
+        process = subprocess.Popen(
+            command, stdin=source, stdout=drain.stdin, stderr=subprocess.DEVNULL, env=env
+        )
         assert drain.stdin
         drain.stdin.close()
         _, status, usage = os.wait4(process.pid, 0)

@@ -54,7 +54,10 @@ def deaths(name: str, rounds: int, seed: int, folder: Path) -> dict[str, int]:
     work.mkdir()
     start = time.monotonic()
     subprocess.run(
-        invocation(name, "-q", "-o", "out.jsonl", str(source)), cwd=work, env=environment(str(folder)), check=True
+        invocation(name, "-q", "-o", "out.jsonl", str(source)),
+        cwd=work,
+        env=environment(str(folder)),
+        check=True,
     )
     life = time.monotonic() - start
     whole = (work / "out.jsonl").read_bytes()

@@ -26,7 +26,9 @@ def invocation(name: str, *options: str) -> list[str]:
     return [str(ROOT / "bin" / name), *PASS_ALL.get(name, []), *options]
 
 
-def run(name: str, *options: str, stdin: bytes = b"", cwd: Path, env: dict[str, str] | None = None) -> Outcome:
+def run(
+    name: str, *options: str, stdin: bytes = b"", cwd: Path, env: dict[str, str] | None = None
+) -> Outcome:
     """Run a command to its end."""
     done = subprocess.run(
         invocation(name, *options),

@@ -89,7 +89,9 @@ def test_bad_configuration_is_78(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", DATA_COMMANDS)
 def test_precedence_and_show_config(name: str, tmp_path: Path) -> None:
-    (tmp_path / "bptools.toml").write_text(f'[{name}]\nlimit = 1\nskip = 1\nmax-rejects = "9"\nreport = "t"\n')
+    (tmp_path / "bptools.toml").write_text(
+        f'[{name}]\nlimit = 1\nskip = 1\nmax-rejects = "9"\nreport = "t"\n'
+    )
     (tmp_path / "a.yaml").write_text("limit: 2\nskip: 2\nmax-rejects: 8\n")
     (tmp_path / ".env").write_text("BP_LIMIT=3\nBP_SKIP=3\n")
     shown = run(name, "-c", "a.yaml", "--limit", "4", "--show-config", cwd=tmp_path).stdout.decode()

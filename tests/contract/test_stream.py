@@ -107,7 +107,9 @@ def test_rejects_are_named_kept_and_tolerated(name: str, tmp_path: Path) -> None
         assert f"{name}: in.jsonl:{line}: {reason}: " in stderr
     assert "--max-rejects 4" in stderr
     kept = [json.loads(line) for line in (tmp_path / "bad.jsonl").read_bytes().splitlines()]
-    assert [(entry["file"], entry["line"]) for entry in kept] == [("in.jsonl", number) for number in range(4, 8)]
+    assert [(entry["file"], entry["line"]) for entry in kept] == [
+        ("in.jsonl", number) for number in range(4, 8)
+    ]
     assert [entry["raw"].encode() for entry in kept if "raw_base64" not in entry] == [
         line for line in BAD.splitlines() if b"\xff" not in line
     ]
@@ -146,10 +148,17 @@ def test_limit_ends_well(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "chosen"),
-    [(["--skip", "1"], [1, 2]), (["--slice", "1:2"], [1]), (["--slice", ":2"], [0, 1]), (["--slice", "2:"], [2])],
+    [
+        (["--skip", "1"], [1, 2]),
+        (["--slice", "1:2"], [1]),
+        (["--slice", ":2"], [0, 1]),
+        (["--slice", "2:"], [2]),
+    ],
     ids=["skip", "slice", "slice-head", "slice-tail"],
 )
-def test_skip_and_slice_count_input_records(name: str, options: list[str], chosen: list[int], tmp_path: Path) -> None:
+def test_skip_and_slice_count_input_records(
+    name: str, options: list[str], chosen: list[int], tmp_path: Path
+) -> None:
     outcome = run(name, *options, stdin=GOOD, cwd=tmp_path)
     assert without_bp(outcome.stdout) == [without_bp(GOOD)[index] for index in chosen]
     match = SUMMARY.search(outcome.stderr.decode())
@@ -159,13 +168,19 @@ def test_skip_and_slice_count_input_records(name: str, options: list[str], chose
 def test_same_bytes_twice_in_any_locale(name: str, tmp_path: Path) -> None:
     first = run(name, stdin=GOOD * 50, cwd=tmp_path)
     second = run(
-        name, stdin=GOOD * 50, cwd=tmp_path, env={"LC_ALL": "tr_TR.UTF-8", "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
+        name,
+        stdin=GOOD * 50,
+        cwd=tmp_path,
+        env={"LC_ALL": "tr_TR.UTF-8", "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"},
     )
     assert first.stdout == second.stdout
 
 
 def test_line_buffered_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
-    assert run(name, "--line-buffered", stdin=GOOD, cwd=tmp_path).stdout == run(name, stdin=GOOD, cwd=tmp_path).stdout
+    assert (
+        run(name, "--line-buffered", stdin=GOOD, cwd=tmp_path).stdout
+        == run(name, stdin=GOOD, cwd=tmp_path).stdout
+    )
 
 
 def test_line_buffered_writes_before_the_end(name: str, tmp_path: Path) -> None:

@@ -46,7 +46,11 @@ def test_a_line_of_exactly_the_limit_is_read() -> None:
     assert read(line * 2, limit=7)[0] == [line, line]
 
 
-@given(st.lists(st.binary(max_size=40) | st.sampled_from([b'{"a":1}', b"[]", b" ", b"\xef\xbb\xbf{}"]), max_size=8))
+@given(
+    st.lists(
+        st.binary(max_size=40) | st.sampled_from([b'{"a":1}', b"[]", b" ", b"\xef\xbb\xbf{}"]), max_size=8
+    )
+)
 def test_nothing_is_lost(lines: list[bytes]) -> None:
     data = b"\n".join(lines)
     raws, rejects, blank = read(data)

@@ -12,7 +12,9 @@ def test_only_text_is_cut_and_other_fields_go_with_each_piece() -> None:
     made = change(record)
     assert isinstance(made, list)
     assert "".join(piece["text"] for piece in made) == record["text"]
-    assert [piece["bp"] for piece in made] == [{"ppl": 2, "chunk": number, "chunks": 3} for number in range(3)]
+    assert [piece["bp"] for piece in made] == [
+        {"ppl": 2, "chunk": number, "chunks": 3} for number in range(3)
+    ]
     assert all(piece["id"] == 1 for piece in made)
     chat = {"messages": [{"role": "user", "content": "a b c d e"}, {"role": "assistant", "content": "f g h"}]}
     assert change(chat) is chat

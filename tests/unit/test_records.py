@@ -95,7 +95,9 @@ def test_splicing_merges_an_existing_bp() -> None:
     line = b'{"id":18446744073709551617,"bp":{"ppl":2.5}}\n'
     record = loads(line)
     assert isinstance(record, dict)
-    assert splice_bp(line, record, {"tokens": 3}) == b'{"id":18446744073709551617,"bp":{"ppl":2.5,"tokens":3}}\n'
+    assert (
+        splice_bp(line, record, {"tokens": 3}) == b'{"id":18446744073709551617,"bp":{"ppl":2.5,"tokens":3}}\n'
+    )
 
 
 @given(st.binary(max_size=200))

@@ -62,7 +62,9 @@ def test_the_cost_is_bounded_by_bytes(tmp_path: Path) -> None:
 
 
 @settings(max_examples=40)
-@given(st.lists(st.binary(max_size=30).map(lambda line: line.replace(b"\n", b"")), max_size=60), st.booleans())
+@given(
+    st.lists(st.binary(max_size=30).map(lambda line: line.replace(b"\n", b"")), max_size=60), st.booleans()
+)
 def test_any_small_file_is_cut_into_its_lines(lines: list[bytes], final: bool) -> None:
     import tempfile
 

@@ -1,4 +1,4 @@
-"""Sources: files, folders, globs, standard input and hub data sets, in any container, as one stream of records."""
+"""Sources: files, folders, globs, standard input, hub data sets, in any container, as one stream."""
 
 from bptools.core.sources.base import Coerce, Reader, ReadOptions, RejectCallback, Source, no_coercion
 
