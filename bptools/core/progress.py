@@ -17,38 +17,64 @@ if TYPE_CHECKING:
 
 FIRST_SECONDS = 1.0
 EVERY_SECONDS = 0.2
+HEAD_START_SECONDS = 0.3  # the stage that reads a file knows the percentage: it comes first
 CLEAR_LINE = b"\r\x1b[K"
 
 
 class Progress:
     """Redraws one line from the pipeline's counts until it is stopped; then the line is gone."""
 
-    def __init__(self, pipe: Pipeline, turn: socket.socket | None) -> None:
+    def __init__(self, pipe: Pipeline) -> None:
         self._pipe = pipe
-        self._turn = turn  # held while we draw: one bar per pipe of commands
+        self._turn: socket.socket | None = None  # held while we draw: one bar per pipe of commands
         self._done = threading.Event()
+        self._drawn = False
         self._thread = threading.Thread(target=self._draw, daemon=True)
         self._started = time.monotonic()
+        pipe.messages.before_line = CLEAR_LINE  # the bar on this terminal may also be a neighbour's
         self._thread.start()
 
     def _draw(self) -> None:
-        wait = FIRST_SECONDS
-        while not self._done.wait(wait):
-            wait = EVERY_SECONDS
-            self._pipe.messages.before_line = CLEAR_LINE
+        if self._done.wait(FIRST_SECONDS):
+            return
+        opened = self._pipe.input
+        if (opened is None or not opened.file.size) and self._done.wait(HEAD_START_SECONDS):
+            return
+        self._turn = take_turn()
+        if self._turn is None:
+            return
+        while True:
             width = shutil.get_terminal_size().columns
             text = progress_text(self._pipe, time.monotonic() - self._started)
             write_stderr(CLEAR_LINE + text[: width - 1].encode("utf-8", "replace"))
+            self._drawn = True
+            if self._done.wait(EVERY_SECONDS):
+                return
 
     def stop(self) -> None:
         """Stop drawing and clear the line."""
         self._done.set()
         self._thread.join()
-        if self._pipe.messages.before_line:
+        if self._drawn:
             write_stderr(CLEAR_LINE)
-            self._pipe.messages.before_line = b""
         if self._turn is not None:
             self._turn.close()
+
+
+def take_turn() -> socket.socket | None:
+    """Return what is held while drawing, or None when another command of our pipe draws.
+
+    Commands of one pipe share a process group; the abstract socket is the group's, and dies with its holder.
+    """
+    turn = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    if sys.platform != "linux":
+        return turn if os.isatty(1) else None
+    try:
+        turn.bind(f"\0bptools-progress-{os.getpgrp()}")
+    except OSError:
+        turn.close()
+        return None
+    return turn
 
 
 def progress_text(pipe: Pipeline, seconds: float) -> str:
@@ -73,18 +99,8 @@ def progress_text(pipe: Pipeline, seconds: float) -> str:
 
 
 def start_progress(pipe: Pipeline) -> Progress | None:
-    """Start drawing, if this command is the one of its pipe that draws and the terminal can take it."""
+    """Start drawing where the terminal can take it and nobody is typing the input."""
     if os.environ.get("TERM", "dumb") == "dumb" or os.environ.get("NO_COLOR"):
         return None
-    turn: socket.socket | None = None
-    if sys.platform == "linux":
-        # commands of one pipe share a process group; the abstract socket is the group's and dies with us
-        turn = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        try:
-            turn.bind(f"\0bptools-progress-{os.getpgrp()}")
-        except OSError:
-            turn.close()
-            return None
-    elif not os.isatty(1):
-        return None
-    return Progress(pipe, turn)
+    typed = os.isatty(0) and pipe.settings.sources in ([], ["-"])
+    return None if typed else Progress(pipe)
