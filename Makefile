@@ -88,8 +88,8 @@ docs-check: venv  ## fail when make docs would change something
 cases: venv  ## rewrite what the golden cases expect; review the diff
 	@$(PY) -m tests.golden $(ARGS)
 
-bench: venv  ## measure against peers
-	@$(PY) -m tests.bench $(ARGS)
+bench: venv  ## measure against peers; DATA=FILE.jsonl adds your own
+	@$(PY) -m tests.bench $(if $(DATA),--data $(DATA)) $(ARGS)
 
 chaos: venv  ## full-size fuzz and kill matrices
 	@$(PY) -m tests.chaos $(ARGS)

@@ -14,6 +14,7 @@ stays literal.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 _ITEM = re.compile(r"(\S.*?)  +(\S.*)")
@@ -84,10 +85,13 @@ def _blocks(lines: list[str], literal: bool) -> list[Block]:
 def _block(group: list[str], literal: bool) -> Block:
     if not group[0].startswith(" "):
         return Paragraph(" ".join(group))
-    edge = min(len(line) - len(line.lstrip()) for line in group)
-    lines = [line[edge:] for line in group]
-    items = None if literal else _items(lines)
-    return Listing(tuple(items)) if items else Literal(tuple(lines))
+    items = None if literal else _items(_dedented(group))
+    return Listing(tuple(items)) if items else Literal(tuple(group))
+
+
+def _dedented(lines: Sequence[str]) -> list[str]:
+    edge = min(len(line) - len(line.lstrip()) for line in lines if line)
+    return [line[edge:] for line in lines]
 
 
 def _items(lines: list[str]) -> list[tuple[str, str]] | None:
@@ -107,7 +111,7 @@ def _items(lines: list[str]) -> list[tuple[str, str]] | None:
 
 
 def _joined(blocks: list[Block]) -> list[Block]:
-    """Join literal blocks that only a blank line parts, as in a script."""
+    """Join literal blocks that only a blank line parts, as in a script, and take their indentation away."""
     joined: list[Block] = []
     for block in blocks:
         last = joined[-1] if joined else None
@@ -115,4 +119,4 @@ def _joined(blocks: list[Block]) -> list[Block]:
             joined[-1] = Literal((*last.lines, "", *block.lines))
         else:
             joined.append(block)
-    return joined
+    return [Literal(tuple(_dedented(one.lines))) if isinstance(one, Literal) else one for one in joined]

@@ -71,8 +71,8 @@ def diagnosis(imports: bool = False) -> dict[str, Any]:
 def extras(imports: bool = False) -> dict[str, dict[str, Any]]:
     """Return {extra: {for, state, packages, install}}.
 
-    `state` is ok, missing, broken or unsupported (not for this machine); `install` is the pip line that mends it,
-    or None. `packages` is {name: {version, state, detail}}.
+    `state` is ok, missing, broken or unsupported (not for this machine); `install` is the pip line that mends
+    it, or None. `packages` is {name: {version, state, detail}}.
     """
     found: dict[str, dict[str, Any]] = {}
     for extra, requirements in REQUIREMENTS.items():

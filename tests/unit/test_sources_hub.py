@@ -146,6 +146,7 @@ def test_choices_and_failures_are_one_clear_line(hub: LoopbackHub, tmp_path: Pat
 
 
 @needs_datasets
+@pytest.mark.slow
 def test_offline(tmp_path: Path) -> None:
     line = "hf:me/chat: hub not reachable and data set not cached; check the network, HF_ENDPOINT, HF_HUB_OFFLINE"
     for environment in ({}, {"HF_HUB_OFFLINE": "1"}):
