@@ -67,8 +67,8 @@ test-all: venv  ## what make test leaves out: slow ones, and those that need a G
 	@$(PY) -m pytest -m "slow or gpu" $(ARGS) || [ $$? -eq 5 ]
 
 lint: venv  ## ruff, and what it cannot see
-	@$(VENV)/bin/ruff check --quiet .
-	@$(VENV)/bin/ruff format --check --quiet .
+	@$(VENV)/bin/ruff check --quiet --output-format concise .
+	@$(VENV)/bin/ruff format --check --quiet --output-format concise . >&2 || { echo "make: make format does it" >&2; exit 1; }
 	@! grep -rnE --include='*.py' '\.splitlines\(|sys\.std(in|out)\b' bptools/commands bptools/chat || \
 	  { echo "make: data is read and written as bytes through bptools.core" >&2; exit 1; }
 
@@ -97,7 +97,7 @@ chaos: venv  ## full-size fuzz and kill matrices
 install:  ## commands, man pages and completions under PREFIX
 	@set -eu; mkdir -p "$(HOME_DIR)" "$(PREFIX)/bin"; $(call environment,$(HOME_DIR)); \
 	"$(HOME_DIR)/bin/python" $(PIP) -c "$(HOME_DIR)/constraints.txt" --force-reinstall --no-deps .; \
-	"$(HOME_DIR)/bin/python" $(PIP) -c "$(HOME_DIR)/constraints.txt" ".[$(EXTRAS)]"; \
+	"$(HOME_DIR)/bin/python" $(PIP) -c "$(HOME_DIR)/constraints.txt" ".$(if $(EXTRAS),[$(EXTRAS)])"; \
 	for command in bin/*; do ln -sf "../lib/bptools/$$command" "$(PREFIX)/$$command"; done; \
 	for folder in $(SHARED); do \
 	  mkdir -p "$(PREFIX)/share/$$folder"; \

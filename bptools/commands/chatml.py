@@ -35,9 +35,14 @@ def chatml(
     role_map: Annotated[
         Pairs, option("--role-map", metavar="NAME=ROLE", help="Say what an unknown role is; may be repeated.")
     ] = None,
-    map_: Annotated[
+    map: Annotated[
         Pairs,
-        option("--map", metavar="FIELD=COLUMN", help="Say which column is a known field; may be repeated."),
+        option(
+            "--map",
+            envvar="BP_MAP",
+            metavar="FIELD=COLUMN",
+            help="Say which column is a known field; may be repeated.",
+        ),
     ] = None,
     text_field: Annotated[
         Text, option("--text-field", metavar="COLUMN", help="The column that is the text.")
@@ -109,7 +114,7 @@ def chatml(
             eos=eos,
             instruct_template=_template(instruct_template),
             text_field=text_field,
-            field_map=_pairs("--map", map_),
+            field_map=_pairs("--map", map),
         )
     )
     change = _chunked(converter, chunk, chunk_overlap, tokenizer)

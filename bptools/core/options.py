@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import inspect
-import typing
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Optional
 
@@ -45,7 +44,7 @@ READING: list[tuple[str, Any, Any]] = [
     ("input_format", Annotated[Optional[Containers], option("--input-format", help="Take every source for this container instead of looking.")], None),
     ("split_on", Annotated[Literal["line", "paragraph", "file"], option("--split-on", help="What one record of a text file is.")], "file"),
     ("skip", Annotated[int, option("--skip", min=0, metavar="N", help="Leave out the first N input records.")], 0),
-    ("slice_", Annotated[Optional[str], option("--slice", metavar="A:B", help="Only input records A to B-1, counted from 0.")], None),
+    ("slice", Annotated[Optional[str], option("--slice", metavar="A:B", help="Only input records A to B-1, counted from 0.")], None),
     ("limit", Annotated[Optional[int], option("--limit", min=1, metavar="N", help="End well after N records have gone out.")], None),
 ]  # fmt: skip
 REJECTING: list[tuple[str, Any, Any]] = [
@@ -86,11 +85,9 @@ def data_command(name: str, drops: bool) -> Callable[[Callable[..., None]], Call
     shared = READING + REJECTING + (DROPPING if drops else []) + REPORTING + COMMON
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        hints = typing.get_type_hints(function, include_extras=True)
-        own = [
-            _parameter(parameter.name, hints[parameter.name], parameter.default)
-            for parameter in list(inspect.signature(function).parameters.values())[1:]
-        ]
+        # not get_type_hints: on Python 3.10 it wraps whatever defaults to None in Optional, options included
+        parameters = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        own = [_parameter(entry.name, entry.annotation, entry.default) for entry in parameters]
         own_names = [parameter.name for parameter in own]
 
         def wrapper(ctx: typer.Context, **values: Any) -> None:
@@ -124,7 +121,7 @@ def _settings(context: typer.Context, values: dict[str, Any]) -> PipelineSetting
         input_format=values["input_format"],
         split_on=values["split_on"],
         skip=values["skip"],
-        slice=values["slice_"],
+        slice=values["slice"],
         limit=values["limit"],
         rejects=values["rejects"],
         max_rejects=values["max_rejects"],
@@ -157,7 +154,7 @@ def resolved(context: typer.Context) -> dict[str, dict[str, Any]]:
             "environment": "BP_" + name.upper(),
             "default_map": origins.get(name, "configuration"),
         }.get(kind, "default")
-        table[name.rstrip("_").replace("_", "-")] = {"value": context.params[name], "origin": origin}
+        table[name.replace("_", "-")] = {"value": context.params[name], "origin": origin}
     return table
 
 

@@ -196,7 +196,9 @@ def fuzz(inputs: int, seed: int, tick: Callable[[int], None] = lambda done: None
     originals = seeds()
     for done in range(inputs):
         name, data = chance.choice(originals)
-        hostile = mutate(data, chance) if chance.random() < 0.97 else bytes(chance.randbytes(chance.randrange(200)))
+        hostile = (
+            mutate(data, chance) if chance.random() < 0.97 else bytes(chance.randbytes(chance.randrange(200)))
+        )
         split = chance.choice(["file", "paragraph", "line"])
         forced = chance.choice([None] * 12 + ["jsonl", "json", "csv", "tsv", "text"])
         if name.endswith(".parquet"):
@@ -204,7 +206,9 @@ def fuzz(inputs: int, seed: int, tick: Callable[[int], None] = lambda done: None
         try:
             feeder.feed(name, hostile, ReadOptions(forced, split, 1 << 20), chance.randrange(100))
         except BaseException as error:
-            raise AssertionError(f"seed {seed}, input {done}, {name}, {forced}: {error!r}: {hostile!r}") from error
+            raise AssertionError(
+                f"seed {seed}, input {done}, {name}, {forced}: {error!r}: {hostile!r}"
+            ) from error
         if done % 1000 == 0:
             tick(done)
     return feeder.counts

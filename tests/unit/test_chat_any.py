@@ -35,7 +35,9 @@ _WORDS = st.sampled_from(
         "[{'from': 'human', 'value': 'x'}]", "[Human]: a<eoh> [MOSS]: b<eoa>", "\ud800",
     ]
 )  # fmt: skip
-_scalars = st.one_of(st.none(), st.booleans(), st.integers(-3, 3), st.floats(-2, 1e20), _WORDS, st.text(max_size=5))
+_scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(-3, 3), st.floats(-2, 1e20), _WORDS, st.text(max_size=5)
+)
 _values = st.recursive(
     _scalars,
     lambda inner: st.one_of(
@@ -47,7 +49,9 @@ _values = st.recursive(
 _turn = st.one_of(
     st.fixed_dictionaries({"role": _WORDS, "content": _values}, optional=dict.fromkeys(_TURN[4:16], _values)),
     st.fixed_dictionaries({"from": _WORDS, "value": _WORDS}),
-    st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "system", "tool"]), "content": _WORDS}),
+    st.fixed_dictionaries(
+        {"role": st.sampled_from(["user", "assistant", "system", "tool"]), "content": _WORDS}
+    ),
     _values,
 )
 _value = st.one_of(_values, st.lists(_turn, max_size=4))
@@ -78,7 +82,11 @@ _fuzz = settings(max_examples=400, deadline=None, suppress_health_check=list(Hea
 
 def well_formed(record: dict, shape: str) -> bool:
     """Return whether a record is of a shape, as messages or as text."""
-    fields = {"chat": ["messages"], "preference": ["prompt", "chosen", "rejected"], "rated": ["prompt", "completion"]}
+    fields = {
+        "chat": ["messages"],
+        "preference": ["prompt", "chosen", "rejected"],
+        "rated": ["prompt", "completion"],
+    }
     names = fields.get(shape, ["text"])
     if all(type(record.get(name)) is str for name in names):
         return True
@@ -144,7 +152,9 @@ def test_detection_is_what_conversion_does(record: dict) -> None:
     assert detection.format in FORMATS
 
 
-@pytest.mark.parametrize("value", [None, True, 1, 1.5, "", "x", [], {}, [None], [[]], [{}], [1], ["a"], {"a": 1}])
+@pytest.mark.parametrize(
+    "value", [None, True, 1, 1.5, "", "x", [], {}, [None], [[]], [{}], [1], ["a"], {"a": 1}]
+)
 @pytest.mark.parametrize("key", _TOP)
 def test_every_field_with_every_kind_of_value(key: str, value: object) -> None:
     for record in ({key: value}, {key: value, "output": "x"}, {key: value, "rejected": "x", "chosen": "y"}):

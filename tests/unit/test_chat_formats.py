@@ -123,12 +123,22 @@ def test_chat(name: str, format: str, record: dict[str, Any], messages: list[dic
 
 
 def test_canonical_record_is_the_same_object() -> None:
-    for record in ({"messages": TURNS}, {"id": 1, "messages": [s("S"), *TURNS], "tools": [WRAPPED], "x": {"y": [1]}}):
+    for record in (
+        {"messages": TURNS},
+        {"id": 1, "messages": [s("S"), *TURNS], "tools": [WRAPPED], "x": {"y": [1]}},
+    ):
         assert convert(record) is record
 
 
 def test_other_fields_stay_in_order_and_used_ones_go() -> None:
-    record = {"id": 7, "instruction": "Why?", "source": {"a": 1}, "input": "", "output": "Because.", "bp": {"n": 1}}
+    record = {
+        "id": 7,
+        "instruction": "Why?",
+        "source": {"a": 1},
+        "input": "",
+        "output": "Because.",
+        "bp": {"n": 1},
+    }
     out = convert(record)
     assert list(out) == ["messages", "id", "source", "bp"]
     assert out == {"messages": QA, "id": 7, "source": {"a": 1}, "bp": {"n": 1}}
@@ -156,7 +166,12 @@ def test_tools_and_calls() -> None:
     }
     out = convert(record)
     assert out == {
-        "messages": [u("1 + 1?"), a("", tool_calls=[call("add", {"x": 1})]), {"role": "tool", "content": "2"}, a("2.")],
+        "messages": [
+            u("1 + 1?"),
+            a("", tool_calls=[call("add", {"x": 1})]),
+            {"role": "tool", "content": "2"},
+            a("2."),
+        ],
         "tools": [WRAPPED],
     }
     assert detect(record).format == "sharegpt"
@@ -164,17 +179,26 @@ def test_tools_and_calls() -> None:
 
 def test_a_call_that_is_no_json_stays_text() -> None:
     converter = Converter()
-    out = converter({"conversations": [{"from": "human", "value": "x"}, {"from": "function_call", "value": "add(1)"}]})
+    out = converter(
+        {"conversations": [{"from": "human", "value": "x"}, {"from": "function_call", "value": "add(1)"}]}
+    )
     assert out["messages"] == [u("x"), a("add(1)")]  # type: ignore[call-overload]
     assert converter.notes["call-kept-as-text"] == 1
 
 
 def test_openai_calls_stay_as_found() -> None:
     calls = [{"id": "c1", **call("add", '{"x": 1}')}]
-    messages = [u("?"), a("", tool_calls=calls), {"role": "tool", "content": "2", "tool_call_id": "c1"}, a("2")]
+    messages = [
+        u("?"),
+        a("", tool_calls=calls),
+        {"role": "tool", "content": "2", "tool_call_id": "c1"},
+        a("2"),
+    ]
     record = {"messages": messages, "tools": [WRAPPED]}
     assert convert(record) is record
-    assert convert(record, tool_args="object")["messages"][1]["tool_calls"][0]["function"]["arguments"] == {"x": 1}
+    assert convert(record, tool_args="object")["messages"][1]["tool_calls"][0]["function"]["arguments"] == {
+        "x": 1
+    }
 
 
 def test_legacy_function_call_and_null_fields() -> None:
@@ -184,7 +208,11 @@ def test_legacy_function_call_and_null_fields() -> None:
         {"role": "function", "name": "add", "content": "2"},
     ]
     out = convert({"messages": messages, "functions": [TOOL], "tools": None})
-    assert out["messages"] == [u("?"), a("", tool_calls=[call("add", "{}")]), {"role": "tool", "content": "2", "name": "add"}]
+    assert out["messages"] == [
+        u("?"),
+        a("", tool_calls=[call("add", "{}")]),
+        {"role": "tool", "content": "2", "name": "add"},
+    ]
     assert out["tools"] == [WRAPPED]
 
 
@@ -199,7 +227,12 @@ def test_text_under_tools_stays() -> None:
 
 
 def test_tool_query() -> None:
-    record = {"id": 1, "query": "1 + 1?", "answers": '[{"name": "add", "arguments": {"x": 1}}]', "tools": json.dumps([TOOL])}
+    record = {
+        "id": 1,
+        "query": "1 + 1?",
+        "answers": '[{"name": "add", "arguments": {"x": 1}}]',
+        "tools": json.dumps([TOOL]),
+    }
     assert detect(record).format == "tool-query"
     assert convert(record) == {
         "messages": [u("1 + 1?"), a("", tool_calls=[call("add", {"x": 1})])],
@@ -213,7 +246,7 @@ def test_moss_turn_with_command() -> None:
         "Human": "<|Human|>: 1 + 1?<eoh>\n",
         "Inner Thoughts": "<|Inner Thoughts|>: Reckon.<eot>\n",
         "Commands": '<|Commands|>: Calculate("1+1")<eoc>\n',
-        "Tool Responses": "<|Results|>:\nCalculate(\"1+1\") => 2\n<eor>\n",
+        "Tool Responses": '<|Results|>:\nCalculate("1+1") => 2\n<eor>\n',
         "MOSS": "<|MOSS|>: 2<eom>\n",
     }
     out = convert({"meta_instruction": "S", "num_turns": 1, "chat": {"turn_1": turn}})
@@ -244,7 +277,10 @@ def test_content_parts() -> None:
 def test_anthropic_blocks() -> None:
     messages = [
         u("1 + 1?"),
-        {"role": "assistant", "content": [{"type": "tool_use", "id": "c1", "name": "add", "input": {"x": 1}}]},
+        {
+            "role": "assistant",
+            "content": [{"type": "tool_use", "id": "c1", "name": "add", "input": {"x": 1}}],
+        },
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": "2"}]},
         a("2"),
     ]
@@ -269,13 +305,22 @@ def test_weights(flags: dict[str, Any], weight: float) -> None:
 
 @pytest.mark.parametrize("field", ["reasoning", "thinking", "reasoning_content"])
 def test_reasoning_fields(field: str) -> None:
-    assert convert({"messages": [u("?"), a("!", **{field: "Hm."})]})["messages"][1] == a("!", reasoning_content="Hm.")
+    assert convert({"messages": [u("?"), a("!", **{field: "Hm."})]})["messages"][1] == a(
+        "!", reasoning_content="Hm."
+    )
 
 
 def test_instances_give_a_record_each() -> None:
-    record = {"id": "t", "instruction": "Add.", "instances": [{"input": "1", "output": "2"}, {"input": "", "output": "0"}]}
+    record = {
+        "id": "t",
+        "instruction": "Add.",
+        "instances": [{"input": "1", "output": "2"}, {"input": "", "output": "0"}],
+    }
     made = Converter().many(record)
-    assert made == [{"messages": [u("Add.\n\n1"), a("2")], "id": "t"}, {"messages": [u("Add."), a("0")], "id": "t"}]
+    assert made == [
+        {"messages": [u("Add.\n\n1"), a("2")], "id": "t"},
+        {"messages": [u("Add."), a("0")], "id": "t"},
+    ]
 
 
 REFUSED = [
@@ -326,5 +371,8 @@ def test_plain_text(field: str) -> None:
 
 
 def test_integers_over_64_bits_survive_in_cells() -> None:
-    record = {"messages": QA, "tools": '[{"name": "f", "parameters": {"maximum": 123456789012345678901234567890}}]'}
+    record = {
+        "messages": QA,
+        "tools": '[{"name": "f", "parameters": {"maximum": 123456789012345678901234567890}}]',
+    }
     assert convert(record)["tools"][0]["function"]["parameters"]["maximum"] == 123456789012345678901234567890

@@ -120,13 +120,22 @@ def test_reasoning() -> None:
     apart = {"messages": [u("x"), a("y", reasoning_content="hm")]}
     assert convert(inline, reasoning="split") == apart
     assert convert(apart, reasoning="inline") == inline
-    assert convert(inline, reasoning="drop") == convert(apart, reasoning="drop") == {"messages": [u("x"), a("y")]}
+    assert (
+        convert(inline, reasoning="drop")
+        == convert(apart, reasoning="drop")
+        == {"messages": [u("x"), a("y")]}
+    )
     assert convert(apart) is apart
 
 
 def test_tool_args() -> None:
     def record(arguments: Any) -> dict[str, Any]:
-        return {"messages": [u("x"), a("", tool_calls=[{"type": "function", "function": {"name": "f", "arguments": arguments}}])]}
+        return {
+            "messages": [
+                u("x"),
+                a("", tool_calls=[{"type": "function", "function": {"name": "f", "arguments": arguments}}]),
+            ]
+        }
 
     assert convert(record('{"a":1}'), tool_args="object") == record({"a": 1})
     assert convert(record({"a": 1}), tool_args="string") == record('{"a":1}')
@@ -134,13 +143,19 @@ def test_tool_args() -> None:
 
 
 def test_unescape() -> None:
-    assert convert({"messages": [u("a\\nb"), a('\\"y\\"')]}, unescape=True)["messages"] == [u("a\nb"), a('"y"')]
+    assert convert({"messages": [u("a\\nb"), a('\\"y\\"')]}, unescape=True)["messages"] == [
+        u("a\nb"),
+        a('"y"'),
+    ]
     escaped = TEXT.replace("\n", "\\n")
     assert convert({"text": escaped}, unescape=True)["messages"] == [u("x"), a("y")]
 
 
 def test_field_map_and_text_field() -> None:
-    assert convert({"q": "x", "r": "y"}, field_map={"instruction": "q", "output": "r"})["messages"] == [u("x"), a("y")]
+    assert convert({"q": "x", "r": "y"}, field_map={"instruction": "q", "output": "r"})["messages"] == [
+        u("x"),
+        a("y"),
+    ]
     assert convert({"id": 1, "blob": "words"}, text_field="blob") == {"text": "words", "id": 1}
     assert reason({"id": 1}, text_field="blob") == "missing-field"
     assert convert(CHAT, field_map={"instruction": "q"}) is CHAT
@@ -150,15 +165,22 @@ def test_instruct_template() -> None:
     template = "{system}Q: {instruction}\nA: {output}\n"
     record = {"messages": [s("S. "), u("x"), a("y"), u("z"), a("w")]}
     assert convert(record, text=True, instruct_template=template) == {"text": "S. Q: x\nA: y\nQ: z\nA: w\n"}
-    named = convert({"messages": [u("x"), a("y {instruction}")]}, text=True, instruct_template="alpaca")["text"]
+    named = convert({"messages": [u("x"), a("y {instruction}")]}, text=True, instruct_template="alpaca")[
+        "text"
+    ]
     assert named.endswith("### Instruction:\nx\n\n### Response:\ny {instruction}")
 
 
 def test_alpaca_join() -> None:
-    assert convert({"instruction": "x", "input": "y", "output": "z"}, alpaca_join="\n")["messages"][0] == u("x\ny")
+    assert convert({"instruction": "x", "input": "y", "output": "z"}, alpaca_join="\n")["messages"][0] == u(
+        "x\ny"
+    )
 
 
-@pytest.mark.parametrize("options", [{"to": "x"}, {"reasoning": "x"}, {"tool_args": "x"}, {"on_markup": "x"}, {"role_map": {"a": "b"}}])
+@pytest.mark.parametrize(
+    "options",
+    [{"to": "x"}, {"reasoning": "x"}, {"tool_args": "x"}, {"on_markup": "x"}, {"role_map": {"a": "b"}}],
+)
 def test_options_that_cannot_be_meant(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         Converter(Options(**options))

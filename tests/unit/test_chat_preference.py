@@ -80,12 +80,22 @@ def test_pairs_with_different_prompts_keep_what_follows() -> None:
         "chosen": "\n\nHuman: x\n\nAssistant: y\n\nHuman: p\n\nAssistant: 1",
         "rejected": "\n\nHuman: x\n\nAssistant: y\n\nHuman: q\n\nAssistant: 2",
     }
-    assert convert(record) == {"prompt": [u("x"), a("y")], "chosen": [u("p"), a("1")], "rejected": [u("q"), a("2")]}
+    assert convert(record) == {
+        "prompt": [u("x"), a("y")],
+        "chosen": [u("p"), a("1")],
+        "rejected": [u("q"), a("2")],
+    }
 
 
 def test_chosen_and_rejected_win_over_messages() -> None:
     whole = [u("Why?"), *GOOD]
-    record = {"prompt": "Why?", "prompt_id": "7", "chosen": whole, "rejected": [u("Why?"), *BAD], "messages": whole}
+    record = {
+        "prompt": "Why?",
+        "prompt_id": "7",
+        "chosen": whole,
+        "rejected": [u("Why?"), *BAD],
+        "messages": whole,
+    }
     assert convert(record) == {**PAIR, "prompt_id": "7", "messages": whole}
 
 

@@ -138,14 +138,23 @@ def test_chunks_by_a_real_tokenizer(tmp_path):
     tokenizers = pytest.importorskip("tokenizers")
     model = tokenizers.Tokenizer(tokenizers.models.BPE())
     model.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    model.train_from_iterator(["the cat sat on the mat and ran " * 20], tokenizers.trainers.BpeTrainer(
-        vocab_size=300, initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
+    model.train_from_iterator(
+        ["the cat sat on the mat and ran " * 20],
+        tokenizers.trainers.BpeTrainer(
+            vocab_size=300,
+            initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
     model.save(str(tmp_path / "tokenizer.json"))
     offsets = load_offsets(str(tmp_path))
     text = "the cat sat on the mat.\n\nĞ漢字 \U0001f600 and ran  "
     found = chunk(text, 4, "tokens", offsets=offsets)
     assert "".join(found) == text
-    assert [model.encode(piece).tokens for piece in found[:2]] == [model.encode(text).tokens[:4], model.encode(text).tokens[4:8]]
+    assert [model.encode(piece).tokens for piece in found[:2]] == [
+        model.encode(text).tokens[:4],
+        model.encode(text).tokens[4:8],
+    ]
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(InputError, match="not a tokenizer"):
         load_offsets(str(tmp_path))

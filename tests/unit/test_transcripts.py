@@ -82,7 +82,9 @@ def hh(turns):
 
 
 def guanaco(turns):
-    return "".join(f"### {'Human' if role == U else 'Assistant'}: {text}" for role, text in turns if role != S)
+    return "".join(
+        f"### {'Human' if role == U else 'Assistant'}: {text}" for role, text in turns if role != S
+    )
 
 
 def lines(turns):
@@ -98,7 +100,22 @@ PREFIX = {vicuna: "A chat between a user and an assistant. ", alpaca: "You are t
 NO_SYSTEM = {mistral, guanaco, lines}
 
 words = st.sampled_from(
-    ["word", "Über", "漢字", "\U0001f600", "a\nb", "x\n\ny", "    code", "<b>", "# Title", "Q: A:", "{}", "</p>", "\\n", "1."]
+    [
+        "word",
+        "Über",
+        "漢字",
+        "\U0001f600",
+        "a\nb",
+        "x\n\ny",
+        "    code",
+        "<b>",
+        "# Title",
+        "Q: A:",
+        "{}",
+        "</p>",
+        "\\n",
+        "1.",
+    ]
 )
 contents = st.lists(words, min_size=1, max_size=4).map(" ".join).map(str.strip)
 chats = st.lists(st.tuples(contents, contents), min_size=1, max_size=3)
@@ -264,7 +281,17 @@ def test_unescape_undoes_json(text):
 
 
 def test_hostile_texts_take_linear_time():
-    for piece in ("[INST] ", "[/INST]", "<|user|>\n", "USER: ", " ASSISTANT: a", "\n\nHuman: ", "### Response:\n", "</s>", "\\n"):
+    for piece in (
+        "[INST] ",
+        "[/INST]",
+        "<|user|>\n",
+        "USER: ",
+        " ASSISTANT: a",
+        "\n\nHuman: ",
+        "### Response:\n",
+        "</s>",
+        "\\n",
+    ):
         read("<|im_start|>" * 3 + piece * 100_000)
         read(piece * 100_000 + " ASSISTANT:")
         read("\n" * 100_000 + "Human: a\n\nAssistant: " + "<s>" * 50_000)
