@@ -10,10 +10,10 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from bptools.chat import Converter, Options, as_conversation, detect
-from bptools.chat.convert import needs_exact
+from bptools.chat import FORMATS, Converter, Options, as_conversation, detect
+from bptools.chat.profile import Profile
 from bptools.core.errors import InputError
-from bptools.core.records import Drop, Reject, dumps, reparse_exact
+from bptools.core.records import Drop, Reject, dumps, loads
 from bptools.core.sources.base import ReadOptions, Source
 from bptools.core.sources.opening import make_reader
 from bptools.core.streams import BytesStream, CountingFile, Input, decompressed
@@ -115,6 +115,7 @@ class Feeder:
             Converter(Options(to="text", on_markup="keep")),
             Converter(Options(reasoning="inline", tool_args="object", unescape=True, system_default="s")),
         ]
+        self.profile = Profile()
         self.counts = {"inputs": 0, "records": 0, "rejects": 0}
 
     def feed(self, name: str, data: bytes, options: ReadOptions, which: int) -> None:
@@ -148,16 +149,17 @@ class Feeder:
         self.counts["rejects"] += len(rejected)
 
     def _convert(self, convert: Converter, line: bytes | None, record: dict[str, Any]) -> None:
-        detect(record)
         before = repr(record)
+        assert detect(record).format in FORMATS
+        self.profile.add(record, 1)
         try:
             result = convert(record)
-            if result is not record and line is not None and needs_exact(record):
-                result = convert(reparse_exact(line, record))
+            if line is not None:
+                result = convert.exactly(line, record, result)
             for item in result if isinstance(result, list) else [result]:
                 written = dumps(item)
                 assert written.count(b"\n") == 1
-                json.loads(written)
+                loads(written)
         except (Reject, Drop) as why:
             assert why.reason
         assert repr(record) == before, "the converter changed its argument"
@@ -211,4 +213,5 @@ def fuzz(inputs: int, seed: int, tick: Callable[[int], None] = lambda done: None
             ) from error
         if done % 1000 == 0:
             tick(done)
+    dumps(feeder.profile.as_json())
     return feeder.counts
