@@ -11,7 +11,7 @@ from bptools.core import cli
 from bptools.core.errors import UsageError
 from bptools.core.options import data_command, option
 from bptools.core.pipeline import Pipeline
-from bptools.core.records import dumps, splice_bp
+from bptools.core.records import dumps, dumps_report, splice_bp
 
 app = cli.command_app()
 
@@ -47,9 +47,9 @@ def detect(
         if table:
             from bptools.chat.report_table import draw
 
-            pipe.write_line(draw(report).encode("utf-8"))
+            pipe.write_line(draw(report).encode("utf-8", "backslashreplace"))
         else:
-            pipe.write_line(dumps(report))
+            pipe.write_line(dumps_report(report))
 
 
 def _annotate(pipe: Pipeline) -> None:

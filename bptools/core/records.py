@@ -117,6 +117,15 @@ def _dumps_slowly(record: Record) -> bytes:
         raise Reject("non-finite", str(error).lower()) from None
 
 
+def dumps_report(report: Record) -> bytes:
+    """Write a report about records as one line; a lone surrogate is written out as the six characters \\ud800."""
+    try:
+        return dumps(report)
+    except Reject:
+        text = json.dumps(report, ensure_ascii=False, separators=(",", ":"))
+        return re.sub("[\ud800-\udfff]", lambda found: f"\\\\u{ord(found[0]):x}", text).encode() + b"\n"
+
+
 _LONG_INTEGER = re.compile(rb"[0-9]{19}")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from bptools.chat import FORMATS, Converter, Options, as_conversation, detect
 from bptools.chat.profile import Profile
 from bptools.core.errors import InputError
-from bptools.core.records import Drop, Reject, dumps, loads
+from bptools.core.records import Drop, Reject, dumps, dumps_report, loads
 from bptools.core.sources.base import ReadOptions, Source
 from bptools.core.sources.opening import make_reader
 from bptools.core.streams import BytesStream, CountingFile, Input, decompressed
@@ -213,5 +213,5 @@ def fuzz(inputs: int, seed: int, tick: Callable[[int], None] = lambda done: None
             ) from error
         if done % 1000 == 0:
             tick(done)
-    dumps(feeder.profile.as_json())
+    loads(dumps_report(feeder.profile.as_json()))
     return feeder.counts
