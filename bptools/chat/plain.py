@@ -15,9 +15,14 @@ if TYPE_CHECKING:
 def read(reader: RecordReader, record: Record, plan: Plan) -> Record | None:
     """Read the field `text`."""
     key = plan.fields.get("text")
-    if key is None or type(record[key]) is not str:
+    if key is None or type(record[key]) is not str or _is_message_of_tree(plan):
         return None
     return _text(reader, record, plan, key)
+
+
+def _is_message_of_tree(plan: Plan) -> bool:
+    """Say whether these are the fields of one message of a tree, as OASST has them: no text of its own."""
+    return "role" in plan.fields and any(name in plan.fields for name in _TREE)
 
 
 def read_named(reader: RecordReader, record: Record, plan: Plan) -> Record | None:
@@ -35,7 +40,7 @@ def read_other(reader: RecordReader, record: Record, plan: Plan) -> Record | Non
     for name in (*TEXT, *TRANSCRIPT):
         key = plan.fields.get(name)
         if key is not None and type(record[key]) is str:
-            if "role" in plan.fields and ("parent_id" in plan.fields or "message_id" in plan.fields):
+            if _is_message_of_tree(plan) or ("role" in plan.fields and "message_id" in plan.fields):
                 return None
             return _text(reader, record, plan, key)
     return None
@@ -101,6 +106,9 @@ def transcript(
     from bptools.chat import transcripts
 
     found = transcripts.read(text)
+    if found is None and type(sidecar) is dict and "messages" in sidecar:
+        # markup that was let stand may have left no template to recognise; the sidecar holds what was said
+        found = transcripts.Transcript("text:chatml", [], None)
     if found is None:
         return None
     messages, tools = found.messages, found.tools
@@ -136,7 +144,7 @@ def refuse(reader: RecordReader, record: Record, plan: Plan) -> Record | None:
         raise Reject("unsupported", "segments with labels of their own are no turns of a conversation")
     if "completions" in fields and "labels" in fields:
         raise Reject("unsupported", "labels for each step of an answer have no shape here")
-    if "role" in fields and any(name in fields for name in _TREE):
+    if _is_message_of_tree(plan):
         raise Reject(
             "unsupported", "one message of a tree; join each path of the tree into a conversation first"
         )

@@ -14,7 +14,7 @@ def apply(message: Record, how: str) -> Record:
     if message["role"] != "assistant":
         return message
     if how == "inline":
-        return _inline(message)
+        return inline(message)
     out = message
     match = _THINK.match(message["content"]) if "<think>" in message["content"] else None
     if match is not None and (how == "drop" or not message.get("reasoning_content")):
@@ -26,7 +26,8 @@ def apply(message: Record, how: str) -> Record:
     return out
 
 
-def _inline(message: Record) -> Record:
+def inline(message: Record) -> Record:
+    """Return a message with its reasoning before the content; the same object if there is none."""
     reasoning = message.get("reasoning_content")
     if type(reasoning) is not str:
         return message

@@ -111,6 +111,8 @@ def _exchanges(template: str, messages: list[Record], tools: object) -> list[str
     if tools or any(message["role"] == "tool" or message.get("tool_calls") for message in messages):
         raise Reject("no-template", "an instruction template has no place for tools; ChatML has")
     system = "\n\n".join(message["content"] for message in messages if message["role"] == "system")
+    from bptools.chat.reasoning import inline
+
     out = []
     asked: list[str] = []
     said = [message for message in messages if message["role"] != "system"]
@@ -121,7 +123,7 @@ def _exchanges(template: str, messages: list[Record], tools: object) -> list[str
                 continue
             answer = ""
         else:
-            answer = message["content"]
+            answer = inline(message)["content"]
         values = {"system": system, "instruction": "\n\n".join(asked), "input": "", "output": answer}
         filled = _PLACE.sub(lambda match: values[match[1]], text)  # noqa: B023
         if system and "{system}" not in text:
@@ -134,12 +136,14 @@ def _exchanges(template: str, messages: list[Record], tools: object) -> list[str
 def _filled_parts(
     record: Record, prompt: list[Record], answers: tuple[str, ...], tools: object, options: Options
 ) -> Record:
+    from bptools.chat.reasoning import inline
+
     template = options.instruct_template or ""
     out: Record = {}
     empty = [{"role": "assistant", "content": ""}]
     out["prompt"] = fill(template, prompt + empty if prompt else prompt, tools)
     for name in answers:
-        texts = [message["content"] for message in record[name]]
+        texts = [inline(message)["content"] for message in record[name]]
         if len(texts) != 1 or record[name][0].get("tool_calls"):
             raise Reject(
                 "no-template", f"{name} is more than one answer; an instruction template cannot be cut there"

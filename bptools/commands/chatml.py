@@ -157,11 +157,17 @@ def _pairs(name: str, given: list[str] | None) -> dict[str, str]:
 
 
 def _template(given: str | None) -> str | None:
-    if given is None or given == "alpaca" or "{" in given:
+    if given is None or given == "alpaca":
         return given
-    from bptools.core.streams import read_small_file
+    text = given
+    if "{" not in given:
+        from bptools.core.streams import read_small_file
 
-    return read_small_file(given)
+        text = read_small_file(given)
+    lacking = [place for place in ("{instruction}", "{output}") if place not in text]
+    if lacking:
+        raise UsageError(f"--instruct-template: {' and '.join(lacking)} must stand in the template")
+    return text
 
 
 def main() -> NoReturn:

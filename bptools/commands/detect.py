@@ -11,7 +11,7 @@ from bptools.core import cli
 from bptools.core.errors import UsageError
 from bptools.core.options import data_command, option
 from bptools.core.pipeline import Pipeline
-from bptools.core.records import dumps, dumps_report, splice_bp
+from bptools.core.records import Reject, dumps, dumps_report, splice_bp
 
 app = cli.command_app()
 
@@ -56,8 +56,13 @@ def _annotate(pipe: Pipeline) -> None:
     from bptools.chat import detect as detect_format
 
     for raw, record in pipe:
-        line = raw if raw is not None else dumps(record)
-        pipe.write(splice_bp(line, record, {"format": detect_format(record).format}))
+        try:
+            line = raw if raw is not None else dumps(record)
+            marked = splice_bp(line, record, {"format": detect_format(record).format})
+        except Reject as why:  # nothing to write it with: a lone surrogate in an array
+            pipe.reject(why, raw, record)
+            continue
+        pipe.write(marked)
         if pipe.counts.out == pipe.settings.limit:
             break
 

@@ -266,7 +266,11 @@ class Pipeline:
         note = {"reason": why.reason, "value": why.value, "limit": why.limit}
         marked: bytes | None = None
         if settings.tag or self._dropped is not None:
-            marked = splice_bp(raw if raw is not None else dumps(record), record, {"drop": [note]})
+            try:
+                marked = splice_bp(raw if raw is not None else dumps(record), record, {"drop": [note]})
+            except Reject as unwritable:
+                self.reject(unwritable, raw, record)
+                return
         if settings.explain:
             verb = "tagged" if settings.tag else "dropped"
             line = self.reader.line if self.reader else 0

@@ -118,7 +118,7 @@ def _dumps_slowly(record: Record) -> bytes:
 
 
 def dumps_report(report: Record) -> bytes:
-    """Write a report about records as one line; a lone surrogate is written out as the six characters \\ud800."""
+    """Write a report about records as one line; a lone surrogate becomes the six characters \\ud800."""
     try:
         return dumps(report)
     except Reject:

@@ -48,6 +48,8 @@ HOSTILE = {
     "unclosed-array": b'[{"text":"a"},{"text":"b"}',
     "array-with-a-broken-element": b'[{"text":"a"},{"text":"b" oops},{"text":"c"}]',
     "array-of-arrays": b"[[1,2],[3]]",
+    "surrogate-in-an-array": b'[{"prompt":"\\ud800","completion":"b"},{"text":"a","bp":{"x":1}}]',
+    "surrogate-beside-bp": b'{"text":"\\ud800","bp":{"x":1}}\n' + GOOD,
     "quotes-only": b'"' * 100_000,
 }
 

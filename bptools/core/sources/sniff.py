@@ -208,8 +208,8 @@ def _is_object(line: str) -> bool:
         return False
     try:
         return type(loads(line.encode("utf-8", "surrogateescape"))) is dict
-    except Reject:
-        return False
+    except Reject as reject:
+        return reject.reason == "non-finite"  # an object all the same, for the reader to refuse
 
 
 def _is_object_line_next(rest: str) -> bool:
@@ -227,10 +227,10 @@ def _share_of_objects(text: str) -> float:
 
 
 def _table(text: str) -> str | None:
-    """Return csv or tsv if the first line is a header of known column names."""
+    """Return csv or tsv if the first line is a header: two known column names, or one and rows that fit."""
     import csv
 
-    line, newline, _ = text.partition("\n")
+    line, newline, rest = text.partition("\n")
     if not newline or len(line) > 2000:
         return None
     for delimiter in "\t,;|":
@@ -238,6 +238,23 @@ def _table(text: str) -> str | None:
             names = next(csv.reader([line.rstrip("\r")], delimiter=delimiter), [])
         except csv.Error:
             continue
-        if len(names) > 1 and sum(name.strip().lower() in COLUMNS for name in names) > 1:
+        known = sum(name.strip().lower() in COLUMNS for name in names)
+        if len(names) > 1 and (known > 1 or (known and _rows_fit(names, rest, delimiter))):
             return "tsv" if delimiter == "\t" else "csv"
     return None
+
+
+def _rows_fit(names: list[str], rest: str, delimiter: str) -> bool:
+    """Say whether names look like columns and the complete rows after them have as many cells."""
+    import csv
+
+    if not all(re.fullmatch(r"[A-Za-z_][\w.-]{0,40}", name.strip()) for name in names):
+        return False
+    lines = rest.splitlines(keepends=True)[: _LINES + 1]
+    if len(lines) > 1:
+        lines.pop()  # it, or the row it ends, may be cut
+    try:
+        rows = [row for row in csv.reader(lines, delimiter=delimiter, strict=True) if row]
+    except csv.Error:
+        return False
+    return bool(rows) and all(len(row) == len(names) for row in rows)

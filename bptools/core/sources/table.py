@@ -154,6 +154,8 @@ class TableReader(Reader):
     def _read_alone(self, alone: bool) -> list[str] | None:
         """Read the first held line by itself: leniently, in TSV also with quotes as plain characters."""
         line = self._held[0][1] if self._held else ""
+        if alone and (plain := _with_inner_quotes(line.rstrip("\r\n"), self._delimiter)) is not None:
+            return plain
         for quotes_count, wanted in ((True, alone), (False, self.container == "tsv")):
             if not wanted:
                 continue
@@ -218,6 +220,40 @@ class TableReader(Reader):
     def _refuse(self, reason: str, detail: str, keep: int | None = None) -> None:
         raw = "".join(line for _, line in self._held).encode("utf-8", "surrogateescape")
         self.reject(self._line, Reject(reason, detail), raw[:keep])
+
+
+def _with_inner_quotes(line: str, delimiter: str) -> list[str] | None:
+    """Read a row in which quotes inside a quoted cell were not doubled: `"a "b" c",d`.
+
+    A quote closes a cell where the delimiter or the end follows. None if one never closes.
+    """
+    cells: list[str] = []
+    start = 0
+    while True:
+        if line.startswith('"', start):
+            end = line.find('"' + delimiter, start + 1)
+            while end >= 0 and _is_doubled(line, start, end):
+                end = line.find('"' + delimiter, end + 1)
+            if end < 0:
+                end = len(line) - 1
+                if end <= start or line[end] != '"' or _is_doubled(line, start, end):
+                    return None
+            cell = line[start + 1 : end].replace('""', '"')
+            end += 1
+        else:
+            end = line.find(delimiter, start)
+            end = len(line) if end < 0 else end
+            cell = line[start:end]
+        cells.append(cell)
+        if end >= len(line):
+            return cells
+        start = end + 1
+
+
+def _is_doubled(line: str, opening: int, end: int) -> bool:
+    """Say whether the quote at `end` is the second half of a doubled one inside the cell."""
+    inside = line[opening + 1 : end + 1]
+    return (len(inside) - len(inside.rstrip('"'))) % 2 == 0
 
 
 def _why(error: Exception) -> str:
