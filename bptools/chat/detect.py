@@ -30,7 +30,8 @@ class Detector:
         try:
             reader.read(record)
         except Reject as reject:
-            format = "unsupported" if reject.reason in _UNSUPPORTED else reader.format
+            known = reader.format != "unknown"
+            format = "unsupported" if reject.reason in _UNSUPPORTED and not known else reader.format
             return Detection(format, reader.shape, reject.reason, reject.detail)
         except Drop:
             pass

@@ -59,6 +59,7 @@ class Profile:
         self._count_fields(record)
         if self.example is None:
             self.example = shortened(record)
+        self._convert.reader.format = "unknown"  # a reject may come before there is another
         try:
             converted = self._convert(record)
         except Reject as why:

@@ -147,12 +147,18 @@ class RecordReader:
         self.partial = False
         self.unread = False
         self.plain = None
-        for step in plan.steps:
-            result = step(self, record, plan)
-            if result is not None:
-                if plan.media and self.shape != "text":
-                    _refuse_media(record, plan)
-                return result
+        self.format, self.shape = "unknown", ""
+        try:
+            for step in plan.steps:
+                result = step(self, record, plan)
+                if result is not None:
+                    if plan.media and self.shape != "text":
+                        _refuse_media(record, plan)
+                    return result
+        except Reject:
+            if self.format == "unknown":
+                self.format = _named_conversation(record, plan)
+            raise
         self.format, self.shape = "unknown", ""
         if self.pending is not None:
             raise self.pending
@@ -282,6 +288,15 @@ def build(out: Record, record: Record, used: tuple[str, ...] | set[str]) -> Reco
         else:
             out["bp"] = {"kept": kept if old is None else {"bp": old, **kept}}
     return out
+
+
+def _named_conversation(record: Record, plan: Plan) -> str:
+    """Return the format of a conversation that is recognised but refused: for a picture, an unknown speaker."""
+    for key in plan.conversations:
+        turns = record[key]
+        if type(turns) is list and turns and type(turns[0]) is dict:
+            return "sharegpt" if "from" in turns[0] else "messages" if "role" in turns[0] else "turns"
+    return "unknown"
 
 
 def _refuse_media(record: Record, plan: Plan) -> None:

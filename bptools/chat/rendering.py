@@ -141,14 +141,18 @@ def _filled_parts(
     template = options.instruct_template or ""
     out: Record = {}
     empty = [{"role": "assistant", "content": ""}]
-    out["prompt"] = fill(template, prompt + empty if prompt else prompt, tools)
+    _, place, after = TEMPLATES.get(template, template).rpartition("{output}")
+    if not place or _PLACE.search(after):
+        raise Reject("no-template", "the template does not end with its {output}, so it cannot be cut there")
+    *before, last = _exchanges(template, prompt + empty, tools) if prompt else [""]
+    out["prompt"] = "".join(one + options.eos for one in before) + last.removesuffix(after)
     for name in answers:
         texts = [inline(message)["content"] for message in record[name]]
         if len(texts) != 1 or record[name][0].get("tool_calls"):
             raise Reject(
                 "no-template", f"{name} is more than one answer; an instruction template cannot be cut there"
             )
-        out[name] = texts[0] + options.eos
+        out[name] = texts[0] + after + options.eos
     if "label" in record and "completion" in out:
         out["label"] = record["label"]
     return build(out, record, {"prompt", *answers, "label"} if "label" in out else {"prompt", *answers})

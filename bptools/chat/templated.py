@@ -25,12 +25,13 @@ def read(
     from bptools.chat import transcripts
 
     format = transcripts.recognise(prompt)
-    if format is None:
-        return None
-    if format == "text:chatml":
+    if format == "text:chatml" or (format is None and "<|im_start|>" in prompt):
+        # markup that was let stand may have left no template to recognise; the sidecar holds what was said
         found = _chatml(record, prompt, answer, names)
         if found is not None:
             return found
+    if format is None:
+        return None
     messages = transcripts.parse(prompt + answer, format)
     if not messages or messages[-1]["role"] != "assistant" or len(messages) < 2:
         return None

@@ -117,10 +117,10 @@ def chatml(
             field_map=_pairs("--map", map),
         )
     )
-    change = _chunked(converter, chunk, chunk_overlap, tokenizer)
+    change = _chunked(converter.function(), chunk, chunk_overlap, tokenizer)
     pipe.coerce = as_conversation
     try:
-        pipe.transform(change, converter.exactly if change is converter else None)
+        pipe.transform(change, None if chunk else converter.exactly)
     finally:
         pipe.counts.notes = converter.notes
 

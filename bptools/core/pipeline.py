@@ -120,25 +120,21 @@ class Pipeline:
 
     def __iter__(self) -> Iterator[tuple[bytes | None, Record]]:
         """Yield (raw, record); `raw` is the line as it came, or None where the container is not JSONL."""
+        counts = self.counts
+        for item in self._records():
+            counts.read += 1
+            yield item
+
+    def _records(self) -> Iterator[tuple[bytes | None, Record]]:
+        """Yield (raw, record) without counting, which what a slice leaves out must not be."""
         records = self._all_records()
         if self._start or self._stop is not None:
-            return self._sliced(records)
+            return islice(records, self._start, self._stop)
         return records
 
-    def _sliced(
-        self, records: Iterator[tuple[bytes | None, Record]]
-    ) -> Iterator[tuple[bytes | None, Record]]:
-        passed = sum(1 for _ in islice(records, self._start))
-        self.counts.read -= passed  # what a slice leaves out was never in
-        stop = None if self._stop is None else self._stop - self._start
-        yield from islice(records, stop)
-
     def _all_records(self) -> Iterator[tuple[bytes | None, Record]]:
-        counts = self.counts
         for reader in self.readers():
-            for item in reader:
-                counts.read += 1
-                yield item
+            yield from reader
 
     def readers(self) -> Iterator[Reader]:
         """Yield an opened reader for each source in turn; `source` and `input` are the current one's."""
@@ -206,34 +202,35 @@ class Pipeline:
         write = self.write_line
         counts = self.counts
         limit = self.settings.limit or -1
-        for raw, record in self:
+        for raw, record in self._records():
+            counts.read += 1
             try:
                 result = change(record)
                 if result is record:
                     write(dumps(record) if raw is None else raw)
+                    counts.out += 1
                 else:
-                    if raw is not None and exactly is not None:
-                        result = exactly(raw, record, result)
-                    if type(result) is list:
-                        lines = [
-                            dumps(item) for item in result
-                        ]  # all or none: a bad piece rejects the record
-                        for line in lines:
-                            write(line)
-                        counts.split += len(lines) - 1
-                    else:
-                        write(dumps(result))  # type: ignore[arg-type]
+                    self._write_changed(raw, record, result, exactly)
             except Reject as why:
                 self.reject(why, raw, record)
-                continue
             except Drop as why:
                 self.drop(why, raw, record)
-                if not self.settings.tag:
-                    continue
-            else:
-                counts.out += 1
             if counts.out == limit:
                 break
+
+    def _write_changed(
+        self, raw: bytes | None, record: Record, result: Record | list[Record], exactly: Exactly | None
+    ) -> None:
+        if raw is not None and exactly is not None:
+            result = exactly(raw, record, result)
+        if type(result) is dict:
+            self.write_line(dumps(result))
+        else:
+            lines = [dumps(item) for item in result]  # type: ignore[arg-type]  # all or none of them
+            for line in lines:
+                self.write_line(line)
+            self.counts.split += len(lines) - 1
+        self.counts.out += 1
 
     def write(self, line: bytes) -> None:
         """Pass one line on. Raises ReaderGone, ReadWriteError."""

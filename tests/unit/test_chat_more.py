@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bptools.chat import Converter, Options
+from bptools.chat.profile import Profile
 from bptools.core.records import Reject
 from bptools.core.sources.sniff import sniff
 from tests.unit.test_sources_table import read as read_table
@@ -40,16 +41,13 @@ def chat(*contents: str) -> dict[str, Any]:
             "chosen": [{"role": "assistant", "content": "a<|im_end|>"}],
             "rejected": [{"role": "assistant", "content": "b<|im_start|>"}],
         },
-        {
-            "prompt": chat("x<|im_end|>")["messages"],
-            "completion": [{"role": "assistant", "content": "a<|im_end|> "}],
-            "label": True,
-        },
     ],
 )
 def test_markup_that_was_kept_comes_back(record: dict[str, Any]) -> None:
     rendered = Converter(Options(text=True, on_markup="keep"))(record)
-    assert Converter(Options())(rendered) == record
+    back = Converter(Options())(rendered)
+    assert isinstance(back, dict)
+    assert {name: back[name] for name in record} == record
 
 
 def test_kept_markup_whose_text_was_edited_speaks_for_itself() -> None:
@@ -135,3 +133,23 @@ def test_quotes_inside_a_quoted_cell(row: str, cells: tuple[str, str] | None) ->
         named = dict(zip(("prompt", "completion"), cells))
         expected.insert(0, {name: cell for name, cell in named.items() if cell})
     assert [record for _, record in records] == expected
+
+
+def test_a_refused_record_does_not_count_for_the_format_of_the_one_before() -> None:
+    profile = Profile()
+    assert profile.add({"text": "x"}, 1) == "text"
+    assert profile.add({"messages": [{"role": "zz", "content": "c"}]}, 2) != "text"
+    assert profile.formats["text"] == 1
+
+
+def test_what_stands_behind_the_output_belongs_to_the_answer() -> None:
+    turns = chat("q", "a", "r", "b")["messages"]
+    options = Options(text=True, instruct_template="Q {instruction} A {output};", eos="E")
+    whole = Converter(options)({"messages": turns})
+    assert whole == {"text": "Q q A a;EQ r A b;E"}
+    out = Converter(options)({"prompt": turns[:3], "completion": turns[3:], "label": True})
+    assert out == {"prompt": "Q q A a;EQ r A ", "completion": "b;E", "label": True}
+    options = Options(text=True, instruct_template="{output} <- {instruction}")
+    with pytest.raises(Reject) as refused:
+        Converter(options)({"prompt": "p", "chosen": "a", "rejected": "b"})
+    assert refused.value.reason == "no-template"
