@@ -132,7 +132,7 @@ def read_message(reader: RecordReader, turn: Record, number: int, out: list[Reco
     changed = (
         role_key != "role" or content_key != "content" or message["content"] is not content or name != role
     )
-    if len(turn) > 2 or calls or results:
+    if len(turn) > 1 + (content_key is not None) or calls or results:
         changed |= _read_rest(reader, turn, message, calls, (role_key, content_key), number)
     if results:
         out.extend(results)

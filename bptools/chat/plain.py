@@ -53,8 +53,7 @@ def _text(reader: RecordReader, record: Record, plan: Plan, key: str) -> Record:
     found = transcript(reader, text, sidecar)
     if found is not None:
         messages, tools = found
-        if sidecar is not None and type(bp) is dict:
-            record = _without_sidecar(record, bp)
+        record = without_sidecar(record)
         if tools:
             from bptools.chat.reader import build
 
@@ -69,8 +68,11 @@ def _text(reader: RecordReader, record: Record, plan: Plan, key: str) -> Record:
     return build({"text": text}, record, (key,))
 
 
-def _without_sidecar(record: Record, bp: Record) -> Record:
-    """Return the record without what helped to read its text."""
+def without_sidecar(record: Record) -> Record:
+    """Return the record without what helped to read its text, the same object if it holds none."""
+    bp = record.get("bp")
+    if type(bp) is not dict or "chatml" not in bp:
+        return record
     rest = {key: value for key, value in bp.items() if key != "chatml"}
     if rest:
         return {**record, "bp": rest}

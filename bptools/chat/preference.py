@@ -72,7 +72,11 @@ def read(
     gone = {better, worse, *also_used}
     reader.format = "preference"
     sides = _templated(reader, record, plan, record[better], record[worse], gone)
-    if sides is None:
+    if sides is not None:
+        from bptools.chat.plain import without_sidecar
+
+        record = without_sidecar(record)
+    else:
         sides = _plain(reader, record, plan, (better, worse), gone, prompt_key)
         if sides is None:
             return None

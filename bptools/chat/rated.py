@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bptools.chat.messages import note_messages
 from bptools.core.records import Record
@@ -33,6 +33,9 @@ def read(reader: RecordReader, record: Record, plan: Plan) -> Record | None:
     if found is None or record[completion_key] is None:
         return None
     reader.partial = True
+    templated = _templated(reader, record, prompt_key, completion_key)
+    if templated is not None:
+        return _finish_templated(reader, record, plan, templated, found, {prompt_key, completion_key})
     prompt: list[Record]
     if record[prompt_key] == []:
         prompt = record[prompt_key]
@@ -48,6 +51,35 @@ def read(reader: RecordReader, record: Record, plan: Plan) -> Record | None:
     note_messages(reader, [*prompt, *side[0]])
     reader.format = "kto"
     return finish(reader, record, plan, prompt, side[0], found, {prompt_key, completion_key})
+
+
+Templated = tuple["list[Record]", "list[Record]", "list[Any] | None"]
+
+
+def _templated(reader: RecordReader, record: Record, prompt_key: str, answer_key: str) -> Templated | None:
+    """Read a prompt and an answer that are written in a chat template, as --text writes them."""
+    prompt, answer = record[prompt_key], record[answer_key]
+    if type(prompt) is not str or type(answer) is not str:
+        return None
+    from bptools.chat import templated
+
+    return templated.read(reader, record, prompt, answer, ("prompt", "completion"))
+
+
+def _finish_templated(
+    reader: RecordReader, record: Record, plan: Plan, read: Templated, found: tuple[str, bool], gone: set[str]
+) -> Record:
+    from bptools.chat.plain import without_sidecar
+
+    prompt, completion, tools = read
+    reader.partial = False
+    note_messages(reader, [*prompt, *completion])
+    reader.format = "kto"
+    record = without_sidecar(record)
+    if tools:
+        record = {**record, "tools": tools}
+        plan = reader.plan(tuple(record))
+    return finish(reader, record, plan, prompt, completion, found, gone)
 
 
 def from_chat(reader: RecordReader, chat: Record, plan: Plan, split: int | None) -> Record:

@@ -56,13 +56,30 @@ class PlainCommand(TyperCommand):
 
 def run(app: typer.Typer, name: str) -> NoReturn:
     """Run a command with the process's arguments and exit."""
+    _hold_standard_descriptors()
     code = call(app, name, sys.argv[1:])
     try:
-        sys.stdout.flush()  # only help and reports go through it
+        if sys.stdout is not None:
+            sys.stdout.flush()  # only help and reports go through it
     except OSError:
         code = code or Exit.PIPE
     # not sys.exit: interpreter shutdown would cost 5 ms, and could print about a closed pipe
     os._exit(code)
+
+
+def _hold_standard_descriptors() -> None:
+    """Put something on a descriptor that the caller closed, or the next file opened would become stdout.
+
+    Each is opened the wrong way round, so that using it is the error that it should be.
+    """
+    for number, mode in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, mode)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
 
 
 def call(app: typer.Typer, name: str, arguments: list[str]) -> int:

@@ -80,6 +80,7 @@ class Pipeline:
         self.messages = Messages(command, settings.quiet, settings.verbose, settings.log_json)
         self._outputs: list[Output] = []
         self._start, self._stop = _bounds(settings.skip, settings.slice)
+        _refuse_collisions(settings)
         self._rejects = RejectLog(
             self.messages,
             self.counts,
@@ -347,6 +348,28 @@ class Pipeline:
             for name, digest, opened in self._hashes
         ]
         return inputs, self._output_hash.hexdigest() if self._output_hash is not None else ""
+
+
+def _refuse_collisions(settings: PipelineSettings) -> None:
+    """Refuse two outputs in one file, and a side output over a source. Raises UsageError."""
+    outputs = {
+        "--output": settings.output if settings.output != "-" else None,
+        "--rejects": settings.rejects,
+        "--dropped": settings.dropped,
+        "--report": settings.report,
+    }
+    taken: dict[str, str] = {}
+    for option, name in outputs.items():
+        if name is None or (os.path.exists(name) and not os.path.isfile(name)):
+            continue  # devices and pipes can be shared
+        path = os.path.realpath(name)
+        if path in taken:
+            raise UsageError(f"{taken[path]} and {option} are both '{name}'")
+        taken[path] = option
+    for source in settings.sources:
+        option = taken.get(os.path.realpath(source), "--output")
+        if option != "--output":
+            raise UsageError(f"{option} would replace the source '{source}'")
 
 
 def _best_effort(record: Record) -> bytes:

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from bptools.core.errors import InputError, MissingExtra
+from bptools.core.errors import InputError, MissingExtra, ReadWriteError
 from bptools.core.records import Reject
 from bptools.core.sources.base import Source
 
@@ -73,9 +73,10 @@ class RawStream(io.RawIOBase):
 class CountingFile(RawStream):
     """A readable file descriptor that knows how much was read, and hashes it when asked to."""
 
-    def __init__(self, fd: int, close: bool) -> None:
+    def __init__(self, fd: int, close: bool, name: str = "standard input") -> None:
         super().__init__()
         self._fd = fd
+        self._name = name
         self._close = close
         status = os.fstat(fd)
         self.bytes_read = 0
@@ -87,7 +88,10 @@ class CountingFile(RawStream):
         return self._fd
 
     def _read_some(self, count: int) -> bytes:
-        data = os.read(self._fd, count)
+        try:
+            data = os.read(self._fd, count)
+        except OSError as error:
+            raise ReadWriteError(f"cannot read {self._name}: {reason_of(error)}") from None
         self.bytes_read += len(data)
         if self.digest is not None:
             self.digest.update(data)
@@ -180,7 +184,8 @@ def open_input(source: Source, digest: Any = None) -> Input:
         file = CountingFile(0, close=False)
     else:
         try:
-            file = CountingFile(os.open(source.path, os.O_RDONLY | getattr(os, "O_BINARY", 0)), close=True)
+            fd = os.open(source.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            file = CountingFile(fd, close=True, name=f"'{source.name}'")
         except OSError as error:
             raise InputError(f"cannot open '{source.name}': {reason_of(error)}") from None
         if stat.S_ISDIR(os.fstat(file.fileno()).st_mode):

@@ -144,6 +144,43 @@ def test_reading_its_own_output_is_refused(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", DATA_COMMANDS)
+def test_outputs_do_not_replace_each_other_or_a_source(name: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(GOOD)
+    assert run(name, "a.jsonl", "--rejects", "./a.jsonl", cwd=tmp_path).code == 2
+    assert run(name, "a.jsonl", "--report", "a.jsonl", cwd=tmp_path).code == 2
+    outcome = run(name, "a.jsonl", "-o", "b", "--rejects", "b", cwd=tmp_path)
+    assert outcome.code == 2
+    assert "--output and --rejects are both 'b'" in one_line(outcome.stderr, name)
+    assert (tmp_path / "a.jsonl").read_bytes() == GOOD
+    assert run(name, "a.jsonl", "--rejects", "/dev/null", "--report", "/dev/null", cwd=tmp_path).code == 0
+
+
+@pytest.mark.parametrize("name", DATA_COMMANDS)
+def test_closed_standard_descriptors(name: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(GOOD + b"bad\n")
+    command = " ".join(invocation(name, "--max-rejects", "1", "a.jsonl"))
+
+    def shell(line: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            ["bash", "-c", line],
+            capture_output=True,
+            cwd=tmp_path,
+            env=environment(str(tmp_path)),
+            timeout=30,
+        )
+
+    assert shell(f"{command} -o out.jsonl 2>&-").returncode == 0
+    assert b"bad" not in (tmp_path / "out.jsonl").read_bytes()
+    assert shell(f"{command} -o out2.jsonl >&-").returncode == 0
+    assert (tmp_path / "out2.jsonl").read_bytes() == (tmp_path / "out.jsonl").read_bytes()
+    closed = shell(f"{command} --rejects bad.jsonl >&-")
+    assert closed.returncode == 74
+    assert b"Traceback" not in closed.stderr
+    assert shell(f"{command} -o out3.jsonl <&-").returncode == 0
+    assert b"standard input" in shell(f"{command.removesuffix('a.jsonl')} <&-").stderr
+
+
+@pytest.mark.parametrize("name", DATA_COMMANDS)
 def test_json_messages_are_json(name: str, tmp_path: Path) -> None:
     import json
 

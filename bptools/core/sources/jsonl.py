@@ -38,7 +38,9 @@ class JsonlReader(Reader):
         for line in iter(partial(self._stream.readline, limit + 1), b""):
             number += 1
             self._line = number
-            if line[-2:] != b"}\n" or number == 1:  # one comparison for almost every line: 60 ns less than three
+            if (
+                line[-2:] != b"}\n" or number == 1
+            ):  # one comparison for almost every line: 60 ns less than three
                 line = self._tidied(line, limit)
                 if not line:
                     continue
