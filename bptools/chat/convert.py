@@ -85,7 +85,7 @@ class Options:
             and self.system_default is None
             and self.reasoning == "keep"
             and self.tool_args is None
-            and not (self.unescape or self.text)
+            and not (self.unescape or self.text or self.eos)
             and self.on_markup != "drop"
         )
 

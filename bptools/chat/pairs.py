@@ -51,6 +51,14 @@ class Pair:
 def steps(fields: Fields, plan: Plan) -> list[Step]:
     """Return the readers for the pairs that these fields can be, the most telling first."""
     found: list[Step] = []
+    if "preference" in fields and "output_1" in fields:
+        from bptools.chat import comparison
+
+        found += comparison.steps(fields)
+    if any(name in fields for name in ("choices", "answers")):
+        from bptools.chat import answers as lists
+
+        found += lists.steps(fields)
     if "query" in fields and "answers" in fields and "tools" in fields:
         found.append(read_tool_query)
     if "instances" in fields and ("instruction" in fields or "definition" in fields):
@@ -83,9 +91,26 @@ def prompt_only(fields: Fields, plan: Plan) -> list[Step]:
     def read(reader: RecordReader, record: Record, plan: Plan) -> Record | None:
         if record[pair.user] is None or reader.unread:  # an answer that is no text is not no answer
             return None
+        _refuse_trees(reader, record, plan, pair)
         return _read(reader, record, plan, pair, None)
 
     return [read]
+
+
+def _refuse_trees(reader: RecordReader, record: Record, plan: Plan, pair: Pair) -> None:
+    """Refuse a question whose answers are there, in a form that has no shape here. Raises Reject: unsupported."""
+    value = record[pair.user]
+    if type(value) is dict and "replies" in value:
+        reader.format, reader.shape = "unsupported", ""
+        raise Reject(
+            "unsupported", "one message of a tree; join each path of the tree into a conversation first"
+        )
+    key = plan.fields.get("completions", "")
+    answers = record.get(key)
+    if type(answers) is list and answers and all(type(answer) is dict for answer in answers):
+        reader.format, reader.shape = "unsupported", ""
+        detail = f"the field {key} holds several answers with scores; write the best and the worst as a pair"
+        raise Reject("unsupported", detail)
 
 
 def read_pair(reader: RecordReader, record: Record, plan: Plan) -> Record | None:
@@ -188,7 +213,7 @@ def read_side(reader: RecordReader, value: object, role: str, key: str) -> tuple
     if type(value) is dict and has_role(value):
         value = [value]
     if type(value) is list and value:
-        if all(map(has_role, value)):
+        if all(map(has_role, value)) and not _signed(reader, value):
             return read_messages(reader, value), True
         if all(type(item) is str for item in value):
             if len(value) > 1:
@@ -208,6 +233,11 @@ def read_side(reader: RecordReader, value: object, role: str, key: str) -> tuple
 def _known(reader: RecordReader, turns: list[Any]) -> bool:
     keys = [turn_keys(turn)[0] for turn in turns]
     return all(key is not None and reader.roles.knows(turn[key]) for key, turn in zip(keys, turns))
+
+
+def _signed(reader: RecordReader, turns: list[Any]) -> bool:
+    """Return whether these are posts that name their author, and not turns of a conversation."""
+    return all(turn_keys(turn)[0] == "author" and not reader.roles.knows(turn["author"]) for turn in turns)
 
 
 def _add_reasoning(record: Record, pair: Pair, messages: list[Record], split: int, used: list[str]) -> None:

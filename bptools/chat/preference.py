@@ -14,6 +14,7 @@ from bptools.chat import hh
 from bptools.chat.fields import LATE, Fields
 from bptools.chat.messages import has_role, note_messages
 from bptools.chat.pairs import question_of, read_history, read_side
+from bptools.chat.roles import fold
 from bptools.core.records import Record
 
 if TYPE_CHECKING:
@@ -100,7 +101,31 @@ def read(
         return record
     from bptools.chat.reader import build
 
+    container = plan.fields.get("input", "")
+    if container in gone and type(record[container]) is dict:
+        record = _unpacked(record, container, gone, tools is not None)
     return build(out, record, gone)
+
+
+def _unpacked(record: Record, container: str, gone: set[str], tools: bool) -> Record:
+    """Return the record with the fields of a request beside its own: those of the request that were not read.
+
+    What has a meaning or a namesake there stays inside the request.
+    """
+    taken = {*names_of.SYSTEM, *names_of.TOOLS, *names_of.MEDIA, *names_of.LABELS, "bp"}
+    out: Record = {}
+    rest: Record = {}
+    for key, value in record[container].items():
+        if key == "messages" or (key == "tools" and (tools or not value)):
+            continue
+        (rest if key in record or fold(key) in taken else out)[key] = value
+    if rest:
+        gone.discard(container)
+        out = {container: rest, **out}
+    new: Record = {}
+    for key, value in record.items():
+        new.update(out if key == container else {key: value})
+    return new
 
 
 def common_turns(chosen: list[Record], rejected: list[Record]) -> int:
@@ -236,8 +261,7 @@ def _request(
     from bptools.chat.tools import read_tools
 
     tools = read_tools(request.get("tools"))
-    known = set(request) <= {"messages", "tools", "parallel_tool_calls"}
-    return side[0], [key] if known else [], tools if type(tools) is list else None
+    return side[0], [key], tools if type(tools) is list else None
 
 
 def _templated(

@@ -65,6 +65,9 @@ class Shaper:
             raise Reject("no-label", "plain text has no completion with a label")
         if self.options.on_markup == "drop":
             self._drop_markup({"messages": [{"role": "user", "content": record["text"]}]}, ("messages",))
+        eos = self.options.eos
+        if eos and not record["text"].endswith(eos):  # once, however often it is run
+            return {**record, "text": record["text"] + eos}
         return record
 
     def _reshape(self, record: Record, shape: str) -> list[Record]:

@@ -99,6 +99,8 @@ def chatml(
     """Turn any chat data into records: chat, preference, rated or text."""
     from bptools.chat import Converter, Options, as_conversation
 
+    if instruct_template is not None and not text and to != "text":
+        raise UsageError("--instruct-template renders text; it needs --text or --to text")
     converter = Converter(
         Options(
             to=to,
