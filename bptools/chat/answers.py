@@ -1,6 +1,6 @@
 """A question whose answer stands in a list: the right choice, the first that fits, the best ranked.
 
-question, choices ["a", "b"], answer 1            a choice by its number
+question, choices ["a", "b"], answer 1 or "B"     a choice by its number or letter
 question, choices {text, label}, answerKey "B"    a choice by its label
 context, question, answers {text}                 a passage, and the words in it that answer
 prompt, answers [{answer, rank}]                  the best against the worst
@@ -34,7 +34,7 @@ def steps(fields: Fields) -> list[Step]:
 
 
 def read_choice(reader: RecordReader, record: Record, plan: Plan) -> Record | None:
-    """Read a question with the choice that is right."""
+    """Read a question with the choice that is right. Raises Reject: missing-field (none is)."""
     fields = plan.fields
     question, choices = record[fields["question"]], record[fields["choices"]]
     given = record[fields["answerkey"] if "answerkey" in fields else fields["answer"]]
@@ -43,11 +43,23 @@ def read_choice(reader: RecordReader, record: Record, plan: Plan) -> Record | No
         texts, labels = choices.get("text"), choices.get("label")
         if type(texts) is list and type(labels) is list and len(texts) == len(labels) and given in labels:
             answer = texts[labels.index(given)]
-    elif type(choices) is list and type(given) is int and 0 <= given < len(choices):
-        answer = choices[given]
+    elif type(choices) is list:
+        answer = _choice(choices, given)
+        if answer is None and type(given) is int and str(given) not in choices:
+            reader.format = "question-answer"
+            raise Reject(
+                "missing-field", f"the answer {given} is the number of none of {len(choices)} choices"
+            )
     if type(question) is not str or type(answer) is not str:
         return None
     return _answered(reader, record, plan, question, answer, (fields["question"],))
+
+
+def _choice(choices: list[object], given: object) -> object:
+    """Return the choice of a number from 0 or of a letter from A; None for another answer."""
+    if type(given) is str and given not in choices and len(given) == 1 and "A" <= given <= "Z":
+        given = ord(given) - ord("A")
+    return choices[given] if type(given) is int and 0 <= given < len(choices) else None
 
 
 def read_passage(reader: RecordReader, record: Record, plan: Plan) -> Record | None:

@@ -98,7 +98,7 @@ def prompt_only(fields: Fields, plan: Plan) -> list[Step]:
 
 
 def _refuse_trees(reader: RecordReader, record: Record, plan: Plan, pair: Pair) -> None:
-    """Refuse a question whose answers are there, in a form that has no shape here. Raises Reject: unsupported."""
+    """Refuse a question whose answers have no shape: trees, scored lists. Raises Reject: unsupported."""
     value = record[pair.user]
     if type(value) is dict and "replies" in value:
         reader.format, reader.shape = "unsupported", ""
@@ -107,7 +107,12 @@ def _refuse_trees(reader: RecordReader, record: Record, plan: Plan, pair: Pair) 
         )
     key = plan.fields.get("completions", "")
     answers = record.get(key)
-    if type(answers) is list and answers and all(type(answer) is dict for answer in answers):
+    if type(answers) is not list or not answers:
+        return
+    if type(record.get(plan.fields.get("labels", ""))) is list:
+        reader.format, reader.shape = "unsupported", ""
+        raise Reject("unsupported", "labels for each step of an answer have no shape here")
+    if all(type(answer) is dict for answer in answers):
         reader.format, reader.shape = "unsupported", ""
         detail = f"the field {key} holds several answers with scores; write the best and the worst as a pair"
         raise Reject("unsupported", detail)

@@ -93,11 +93,13 @@ def _turns(reader: RecordReader, slow: Read, plan: Plan, keys: tuple[str, ...]) 
         messages: list[Record] = []
         before = None
         try:
-            if system is not None:
-                head = record[system]
+            head = record[system] if system is not None else None
+            if head:
                 if type(head) is not str or not head.strip():
                     return slow(record)
                 messages.append({"role": "system", "content": head})
+            elif head is not None and head != "":
+                return slow(record)
             elif turns[0]["from"] == "system":
                 head = turns[0]["value"]
                 if type(head) is not str or len(turns[0]) != 2 or not head:

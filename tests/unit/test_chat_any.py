@@ -19,7 +19,8 @@ _TOP = sorted(
         *names.TEXT, *names.PROMPT_ONLY, *names.HISTORY, "output", "response", "answer", "completion", "chosen",
         "rejected", "chosen_messages", "rejected_messages", "response_0", "response_1", "better_response_id", "winner",
         "conversation_a", "conversation_b", "bp", "id", "instances", "Question", "INSTRUCTION", "plain_text", "role",
-        "input_ids", "answers", "preferred_output", "non_preferred_output",
+        "input_ids", "answers", "preferred_output", "non_preferred_output", "output_1", "output_2", "preference", "choices",
+        "answerKey", "response_a", "response_b", "completions", "labels",
     }
 )  # fmt: skip
 _TURN = ["role", "content", "from", "value", "speaker", "text", "tool_calls", "function_call", "name", "weight", "train",
