@@ -291,7 +291,7 @@ def build(out: Record, record: Record, used: tuple[str, ...] | set[str]) -> Reco
 
 
 def _named_conversation(record: Record, plan: Plan) -> str:
-    """Return the format of a conversation that is recognised but refused: for a picture, an unknown speaker."""
+    """Return the format of a conversation that is recognised but refused: a picture, an unknown role."""
     for key in plan.conversations:
         turns = record[key]
         if type(turns) is list and turns and type(turns[0]) is dict:

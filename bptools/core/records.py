@@ -85,7 +85,7 @@ def decode_value(text: str) -> object:
     try:
         return _decoder.decode(text)
     except _NonFinite as value:
-        raise Reject("non-finite", f"{value} is no number that JSON or a float can hold; write null or leave the field out") from None
+        raise Reject("non-finite", f"{value} is no finite number; write null or leave it out") from None
     except RecursionError:
         raise Reject("too-deep", "nested deeper than the parser can follow") from None
     except ValueError as error:

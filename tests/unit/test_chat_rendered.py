@@ -21,7 +21,7 @@ RECORDS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("record", RECORDS, ids=lambda record: "-".join(record))
+@pytest.mark.parametrize("record", RECORDS, ids="-".join)
 @pytest.mark.parametrize("on_markup", ["escape", "keep"])
 def test_rendered_and_read_back(record: dict[str, Any], on_markup: str) -> None:
     rendered = Converter(Options(text=True, on_markup=on_markup))(record)
