@@ -21,6 +21,12 @@ _FOLDERS = {"DIR"}
 def completion(face: Interface, shell: str) -> str:
     """Return the completion script of a command for a shell."""
     script: str = shtab.complete(_parser(face), shell)
+    if shell == "zsh":
+        # shtab's specification of several operands excludes itself, so that zsh completes the first one only;
+        # and its guard, which looks for that specification, would add subcommands that do not exist
+        script, several = re.subn(r'^  "\(\*\)::', '  "*:', script, flags=re.MULTILINE)
+        if several:
+            script = script.replace("_defaults_added=0", "_defaults_added=1")
     return "\n".join(line.rstrip() for line in script.split("\n")).rstrip("\n") + "\n"
 
 

@@ -129,55 +129,6 @@ def test_shell_accepts_its_completions(shell: str) -> None:
         assert (done.returncode, done.stderr) == (0, ""), script
 
 
-def fish_offers(command: str, line: str, cwd: Path) -> list[str]:
-    script = ROOT / "completions" / "fish" / f"{command}.fish"
-    program = f"source {script}; complete -C '{line}'"
-    done = subprocess.run(
-        ["fish", "--no-config", "-c", program],
-        cwd=cwd,
-        env=environment(str(cwd)),
-        capture_output=True,
-        text=True,
-    )
-    return [row.split("\t")[0] for row in done.stdout.split("\n") if row]
-
-
-def bash_offers(command: str, line: str, cwd: Path) -> list[str]:
-    program = (
-        f"source {ROOT / 'completions' / 'bash' / command}; COMP_LINE='{line}'; COMP_POINT=${{#COMP_LINE}}; "
-        'read -ra COMP_WORDS <<<"$COMP_LINE"; [[ $COMP_LINE != *" " ]] || COMP_WORDS+=(""); '
-        "COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); "
-        f"function=$(complete -p {command} | sed 's/.*-F \\([^ ]*\\).*/\\1/'); "
-        f'$function {command} "${{COMP_WORDS[COMP_CWORD]}}" "${{COMP_WORDS[COMP_CWORD - 1]}}"; '
-        'printf "%s\\n" "${COMPREPLY[@]}"'
-    )
-    done = subprocess.run(
-        ["bash", "--norc", "-c", program], cwd=cwd, env=environment(str(cwd)), capture_output=True, text=True
-    )
-    return [row for row in done.stdout.split("\n") if row]
-
-
-@pytest.mark.parametrize(
-    ("command", "line", "offered"),
-    [
-        ("bp-detect", "bp-detect --sk", ["--skip"]),
-        ("bp-detect", "bp-detect --split-on ", ["file", "line", "paragraph"]),
-        ("bp-detect", "bp-detect raw", ["raw.jsonl"]),
-        ("bp-detect", "bp-detect -o raw", ["raw.jsonl"]),
-        ("bp-detect", "bp-detect raw.jsonl --ful", ["--full"]),
-        ("bptools", "bptools doc", ["doctor"]),
-        ("bptools", "bptools doctor --js", ["--json"]),
-    ],
-)
-@pytest.mark.parametrize("shell", ["bash", "fish"])
-def test_tab_offers(shell: str, command: str, line: str, offered: list[str], tmp_path: Path) -> None:
-    if shutil.which(shell) is None:
-        pytest.skip(f"no {shell}")
-    (tmp_path / "raw.jsonl").touch()
-    offers = bash_offers if shell == "bash" else fish_offers
-    assert sorted(offers(command, line, tmp_path)) == offered
-
-
 # markup
 
 COMPLETE = "DESCRIPTION\nWhat it is.\n\nEXAMPLES\n    true\n\nEXIT STATUS\n    0  done\n\nBUGS\nNone.\n\nSEE ALSO\ntrue(1)\n"
