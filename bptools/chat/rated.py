@@ -14,11 +14,13 @@ _WORDS = {"true": True, "false": False}  # what a CSV cell holds
 
 
 def verdict(record: Record, plan: Plan, words: bool = False) -> tuple[str, bool] | None:
-    """Return (field, verdict) of a record, None if it has none."""
+    """Return (field, verdict) of a record, None if it has none; `words` also takes 0, 1 and CSV's words."""
     for key in plan.labels:
         value = record.get(key)
         if type(value) is bool:
             return key, value
+        if words and type(value) is int and value in (0, 1):
+            return key, value == 1
         if words and type(value) is str and value.strip().lower() in _WORDS:
             return key, _WORDS[value.strip().lower()]
     return None

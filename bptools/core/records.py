@@ -35,18 +35,18 @@ class Drop(Exception):
         self.limit = limit
 
 
-class _NonFinite(Exception):
-    pass
+class NonFinite(Exception):
+    """NaN, an infinity, or a number too large for a float, met while decoding."""
 
 
 def _refuse_constant(name: str) -> float:
-    raise _NonFinite(name)
+    raise NonFinite(name)
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if math.isinf(value):
-        raise _NonFinite(text)
+        raise NonFinite(text)
     return value
 
 
@@ -84,7 +84,7 @@ def decode_value(text: str) -> object:
     """Parse one JSON value with the stdlib. Raises ValueError, or Reject: non-finite, too-deep, too-long."""
     try:
         return _decoder.decode(text)
-    except _NonFinite as value:
+    except NonFinite as value:
         raise Reject("non-finite", f"{value} is no finite number; write null or leave it out") from None
     except RecursionError:
         raise Reject("too-deep", "nested deeper than the parser can follow") from None

@@ -28,6 +28,14 @@ def test_rendered_and_read_back(record: dict[str, Any], on_markup: str) -> None:
     assert Converter(Options())(rendered) == record
 
 
+@pytest.mark.parametrize(("label", "verdict"), [(1, True), (0, False), ("false", False), (True, True)])
+def test_a_label_beside_prompt_and_completion(label: object, verdict: bool) -> None:
+    made = convert({"prompt": "q", "completion": "a", "label": label})
+    assert made["label"] is verdict
+    assert convert(made) is made
+    assert "messages" in convert({"prompt": "q", "completion": "a", "label": 2})
+
+
 def test_calls_and_reasoning_without_a_content_key() -> None:
     turn = {"role": "assistant", "tool_calls": [CALL]}
     made = convert({"messages": [{"role": "user", "content": "q"}, turn]})

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from bptools.core.records import Record, Reject, _NonFinite, loads, reparse_exact, strict_decoder
+from bptools.core.records import NonFinite, Record, Reject, loads, reparse_exact, strict_decoder
 from bptools.core.sources.base import Coerce, Reader, ReadOptions, RejectCallback, no_coercion
 from bptools.core.sources.resync import NEEDS_MORE, Skipper, opening_pattern, plausible_end
 
@@ -104,7 +104,7 @@ class JsonReader(Reader):
                     width = start - gap
                 try:
                     value, end = scan(text, start)
-                except (StopIteration, ValueError, _NonFinite, RecursionError) as error:
+                except (StopIteration, ValueError, NonFinite, RecursionError) as error:
                     failure = error
                     break
                 if end > sure and type(value) is not dict:
@@ -289,8 +289,8 @@ class JsonReader(Reader):
             piece = text[start:stop]
             try:
                 self._scan(piece, 0)
-            except (StopIteration, ValueError, _NonFinite, RecursionError) as error:
-                if isinstance(error, _NonFinite):
+            except (StopIteration, ValueError, NonFinite, RecursionError) as error:
+                if isinstance(error, NonFinite):
                     return -1
                 if _may_be_cut(error, len(piece)) and not (self._eof and stop >= len(text)):
                     continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from bptools.core.errors import InputError
-from bptools.core.records import Reject, _NonFinite, loads, strict_decoder
+from bptools.core.records import NonFinite, Reject, loads, strict_decoder
 from bptools.core.sources.expand import suffix_of
 
 BOM = b"\xef\xbb\xbf"
@@ -133,7 +133,7 @@ class _Start:
             self.value, self.end = strict_decoder().scan_once(text, 0)  # type: ignore[attr-defined]
         except StopIteration as error:
             self.cut = error.value >= len(text) - 16
-        except (_NonFinite, RecursionError):
+        except (NonFinite, RecursionError):
             self.cut = True  # it is JSON enough for a reader to report
         except ValueError as error:
             at_end = getattr(error, "pos", 0) >= len(text) - 16
