@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from bptools.chat.profile import Profile
@@ -10,6 +11,7 @@ from bptools.core.records import Record, Reject, dumps, loads
 from bptools.core.sources.sampling import HEAD_LINES, SPREAD_LINES, FileSample
 
 if TYPE_CHECKING:
+    from bptools.chat.convert import Options
     from bptools.core.pipeline import Pipeline
     from bptools.core.sources.base import Reader
 
@@ -17,25 +19,31 @@ SAMPLE_RECORDS = HEAD_LINES + SPREAD_LINES
 BOM = b"\xef\xbb\xbf"
 
 
-def survey(pipe: Pipeline, reader: Reader, full: bool) -> dict[str, Any]:
-    """Judge the source that `pipe` has opened and return its report. Counts what it judges in the pipe."""
+def survey(pipe: Pipeline, reader: Reader, full: bool, options: Options | None = None) -> dict[str, Any]:
+    """Judge the source that `pipe` has opened and return its report. Counts what it judges in the pipe.
+
+    --skip, --slice and --limit choose the records of each source that are judged.
+    """
     report: dict[str, Any] = {"source": pipe.source.name, "container": reader.container}
     report.update(_file_facts(pipe))
-    profile = Profile()
+    profile = Profile(options)
     size = pipe.input.file.size if pipe.input is not None else None
-    seekable = size is not None and report["compression"] is None and reader.container == "jsonl"
-    if seekable and size is not None and not full:
+    limit = pipe.settings.limit
+    chosen = bool(pipe.start or limit) or pipe.stop is not None
+    spread = size is not None and report["compression"] is None and reader.container == "jsonl"
+    blank = pipe.counts.blank
+    if spread and size is not None and not full and not chosen:
         sample = _judge_spread(pipe, profile, size)
         report["sample"] = "all" if sample.whole else "spread"
         report["records"] = profile.judged if sample.whole else None
         if not sample.whole:
             mean = sample.bytes_seen / max(1, profile.judged)
             report["estimated_records"] = round(size / mean) if mean else 0
-        report["blank"] = pipe.counts.blank
+        report["blank"] = pipe.counts.blank - blank
     else:
-        whole = _judge_head(pipe, reader, profile, None if full else SAMPLE_RECORDS)
-        report["sample"] = "all" if whole else "head"
-        report["records"] = profile.judged if whole else None
+        whole = _judge_head(pipe, reader, profile, limit or (None if full or chosen else SAMPLE_RECORDS))
+        report["sample"] = "slice" if chosen else "all" if whole else "head"
+        report["records"] = profile.judged if whole and not chosen else None
         report["blank"] = reader.blank
     report.update(profile.as_json())
     pipe.counts.out += profile.convertible
@@ -72,7 +80,7 @@ def _judge_head(pipe: Pipeline, reader: Reader, profile: Profile, wanted: int | 
         _count_refused(pipe, profile, why, raw, line, None)
 
     pipe.refuse = refused
-    for _, record in reader:
+    for _, record in islice(reader, pipe.start, pipe.stop):
         _judge(pipe, profile, record, reader.line, None)
         if profile.judged == wanted:
             return False

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, NoReturn, Optional
 
 from bptools.core import cli
 from bptools.core.errors import UsageError
-from bptools.core.options import data_command, option
+from bptools.core.options import data_command, option, pairs
 from bptools.core.pipeline import Pipeline, Transformation
 
 app = cli.command_app()
@@ -34,18 +34,6 @@ def chatml(
     ] = None,
     role_map: Annotated[
         Pairs, option("--role-map", metavar="NAME=ROLE", help="Say what an unknown role is; may be repeated.")
-    ] = None,
-    map: Annotated[
-        Pairs,
-        option(
-            "--map",
-            envvar="BP_MAP",
-            metavar="FIELD=COLUMN",
-            help="Say which column is a known field; may be repeated.",
-        ),
-    ] = None,
-    text_field: Annotated[
-        Text, option("--text-field", metavar="COLUMN", help="The column that is the text.")
     ] = None,
     alpaca_join: Annotated[
         str, option("--alpaca-join", metavar="TEXT", help=r"Between instruction and input; \n is a newline.")
@@ -106,7 +94,7 @@ def chatml(
             to=to,
             system=system,
             system_default=system_default,
-            role_map=_pairs("--role-map", role_map),
+            role_map=pairs("--role-map", role_map),
             alpaca_join=alpaca_join.replace("\\n", "\n"),
             unescape=unescape,
             reasoning=reasoning,
@@ -115,8 +103,8 @@ def chatml(
             on_markup=on_markup,
             eos=eos,
             instruct_template=_template(instruct_template),
-            text_field=text_field,
-            field_map=_pairs("--map", map),
+            text_field=pipe.settings.text_field,
+            field_map=pipe.settings.field_map,
         )
     )
     change = _chunked(converter.function(), chunk, chunk_overlap, tokenizer)
@@ -146,16 +134,6 @@ def _chunked(
     if tokenizer is not None and unit != "tokens":
         raise UsageError(f"--tokenizer counts tokens, --chunk {chunk} counts {unit}")
     return cutting(change, size, unit, overlap, load_offsets(tokenizer) if tokenizer is not None else None)
-
-
-def _pairs(name: str, given: list[str] | None) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for text in given or []:
-        left, equals, right = text.partition("=")
-        if not equals or not left or not right:
-            raise UsageError(f"{name} '{text}' is not NAME=VALUE")
-        pairs[left] = right
-    return pairs
 
 
 def _template(given: str | None) -> str | None:

@@ -38,12 +38,15 @@ def detect(
     if each:
         _annotate(pipe)
         return
+    from bptools.chat.convert import Options
     from bptools.chat.survey import survey
+
+    options = Options(text_field=pipe.settings.text_field, field_map=pipe.settings.field_map)
 
     if not validate:
         pipe.judge_quietly()
     for reader in pipe.readers():
-        report = survey(pipe, reader, full or validate)
+        report = survey(pipe, reader, full or validate, options)
         if table:
             from bptools.chat.report_table import draw
 
@@ -53,12 +56,17 @@ def detect(
 
 
 def _annotate(pipe: Pipeline) -> None:
-    from bptools.chat import detect as detect_format
+    from bptools.chat.convert import rename
+    from bptools.chat.detect import Detector
+    from bptools.chat.reader import RecordReader
 
+    name_format = Detector(RecordReader(text_field=pipe.settings.text_field))
+    field_map = pipe.settings.field_map
     for raw, record in pipe:
+        found = name_format(rename(record, field_map) if field_map else record)
         try:
             line = raw if raw is not None else dumps(record)
-            marked = splice_bp(line, record, {"format": detect_format(record).format})
+            marked = splice_bp(line, record, {"format": found.format})
         except Reject as why:  # nothing to write it with: a lone surrogate in an array
             pipe.reject(why, raw, record)
             continue

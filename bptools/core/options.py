@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, Optional
 import typer
 
 from bptools.core.cli import version_option
+from bptools.core.errors import UsageError
 from bptools.core.pipeline import Pipeline, PipelineSettings
 from bptools.core.settings import layered
 
@@ -43,6 +44,8 @@ READING: list[tuple[str, Any, Any]] = [
     ("output", Annotated[str, option("--output", "-o", metavar="FILE", help="Write to FILE, whole or not at all; - is standard output.")], "-"),
     ("input_format", Annotated[Optional[Containers], option("--input-format", help="Take every source for this container instead of looking.")], None),
     ("split_on", Annotated[Literal["line", "paragraph", "file"], option("--split-on", help="What one record of a text file is.")], "file"),
+    ("text_field", Annotated[Optional[str], option("--text-field", metavar="COLUMN", help="The column that is the text.")], None),
+    ("map", Annotated[Optional[list[str]], option("--map", metavar="FIELD=COLUMN", help="Say which column is a known field; may be repeated.")], None),
     ("skip", Annotated[int, option("--skip", min=0, metavar="N", help="Leave out the first N input records.")], 0),
     ("slice", Annotated[Optional[str], option("--slice", metavar="A:B", help="Only input records A to B-1, counted from 0.")], None),
     ("limit", Annotated[Optional[int], option("--limit", min=1, metavar="N", help="End well after N records have gone out.")], None),
@@ -114,12 +117,25 @@ def _parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empt
     return inspect.Parameter(name, kind, default=default, annotation=annotation)
 
 
+def pairs(name: str, given: list[str] | None) -> dict[str, str]:
+    """Return {left: right} of an option given as LEFT=RIGHT. Raises UsageError naming it."""
+    found: dict[str, str] = {}
+    for text in given or []:
+        left, equals, right = text.partition("=")
+        if not equals or not left or not right:
+            raise UsageError(f"{name} '{text}' is not NAME=VALUE")
+        found[left] = right
+    return found
+
+
 def _settings(context: typer.Context, values: dict[str, Any]) -> PipelineSettings:
     return PipelineSettings(
         sources=list(values["sources"] or []),
         output=values["output"],
         input_format=values["input_format"],
         split_on=values["split_on"],
+        text_field=values["text_field"],
+        field_map=pairs("--map", values["map"]),
         skip=values["skip"],
         slice=values["slice"],
         limit=values["limit"],

@@ -39,9 +39,9 @@ class PipelineSettings:
     """The shared options of a data command, as plain values."""
 
     __slots__ = (
-        "dropped", "explain", "input_format", "limit", "line_buffered", "log_json", "max_rejects", "output",
-        "progress", "quiet", "rejects", "report", "resolved", "skip", "slice", "sources", "split_on",
-        "strict", "tag", "verbose",
+        "dropped", "explain", "field_map", "input_format", "limit", "line_buffered", "log_json",
+        "max_rejects", "output", "progress", "quiet", "rejects", "report", "resolved", "skip",
+        "slice", "sources", "split_on", "strict", "tag", "text_field", "verbose",
     )  # fmt: skip
 
     def __init__(self, **values: Any) -> None:
@@ -49,6 +49,8 @@ class PipelineSettings:
         self.output = "-"
         self.input_format: str | None = None
         self.split_on = "file"
+        self.text_field: str | None = None
+        self.field_map: dict[str, str] = {}
         self.skip = 0
         self.slice: str | None = None
         self.limit: int | None = None
@@ -79,7 +81,7 @@ class Pipeline:
         self.coerce: Coerce = no_coercion
         self.messages = Messages(command, settings.quiet, settings.verbose, settings.log_json)
         self._outputs: list[Output] = []
-        self._start, self._stop = _bounds(settings.skip, settings.slice)
+        self.start, self.stop = _bounds(settings.skip, settings.slice)
         _refuse_collisions(settings)
         self._rejects = RejectLog(
             self.messages,
@@ -129,8 +131,8 @@ class Pipeline:
     def _records(self) -> Iterator[tuple[bytes | None, Record]]:
         """Yield (raw, record) without counting, which what a slice leaves out must not be."""
         records = self._all_records()
-        if self._start or self._stop is not None:
-            return islice(records, self._start, self._stop)
+        if self.start or self.stop is not None:
+            return islice(records, self.start, self.stop)
         return records
 
     def _all_records(self) -> Iterator[tuple[bytes | None, Record]]:

@@ -51,7 +51,7 @@ function _shtab_bp_detect_using
 end
 
 set -g _shtab_bp_detect_commands
-set -g _shtab_bp_detect_opts_with_value --config --input-format --limit --log-format --max-rejects --output --rejects --report --skip --slice --split-on -c -o
+set -g _shtab_bp_detect_opts_with_value --config --input-format --limit --log-format --map --max-rejects --output --rejects --report --skip --slice --split-on --text-field -c -o
 
 complete -c bp-detect -e
 complete -c bp-detect -f
@@ -63,6 +63,8 @@ complete -c bp-detect -n _shtab_bp_detect_using -l table -d 'Draw the report as 
 complete -c bp-detect -n _shtab_bp_detect_using -s o -l output -xka "(__fish_complete_path (commandline -ct))" -d 'Write to FILE, whole or not at all'
 complete -c bp-detect -n _shtab_bp_detect_using -l input-format -xka "jsonl json csv tsv parquet text" -d 'Take every source for this container instead of looking'
 complete -c bp-detect -n _shtab_bp_detect_using -l split-on -xka "line paragraph file" -d 'What one record of a text file is'
+complete -c bp-detect -n _shtab_bp_detect_using -l text-field -x -d 'The column that is the text'
+complete -c bp-detect -n _shtab_bp_detect_using -l map -x -d 'Say which column is a known field'
 complete -c bp-detect -n _shtab_bp_detect_using -l skip -x -d 'Leave out the first N input records'
 complete -c bp-detect -n _shtab_bp_detect_using -l slice -x -d 'Only input records A to B-1, counted from 0'
 complete -c bp-detect -n _shtab_bp_detect_using -l limit -x -d 'End well after N records have gone out'
