@@ -82,11 +82,6 @@ def render_completion(messages: list[Record], on_markup: str = "escape") -> tupl
     return text[len(PROMPT_END) :], sidecar
 
 
-def render_turn(message: Record, on_markup: str = "escape") -> str:
-    """Return one turn as text. Raises ValueError as `render` does."""
-    return _render([message], None, on_markup)[0]
-
-
 def parse(text: str) -> tuple[list[Record], list[Any] | None] | None:
     """Return the messages and tools of a ChatML text, None if it is none or could not be split without loss.
 

@@ -27,18 +27,9 @@ class Options:
     """What is wanted. Raises UsageError for a value that no option has."""
 
     __slots__ = (
-        *(
-            "alpaca_join",
-            "eos",
-            "field_map",
-            "instruct_template",
-            "on_markup",
-            "reasoning",
-            "role_map",
-            "system",
-        ),
-        *("system_default", "text", "text_field", "to", "tool_args", "unescape"),
-    )
+        "alpaca_join", "eos", "field_map", "instruct_template", "on_markup", "reasoning", "role_map",
+        "system", "system_default", "text", "text_field", "to", "tool_args", "unescape",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -93,11 +84,9 @@ class Options:
 class Converter:
     """Converts records; `format` is that of the last one, `shape` what it became, `notes` counts oddities.
 
-    `several` says whether a call may return a list of records: a comparison split into two rated records, a
-    task with several instances. It may always; `many` returns a list in every case.
+    A call may return a list: a comparison split into two rated records, a task with several instances. `many`
+    returns a list in every case.
     """
-
-    several = True
 
     def __init__(self, options: Options | None = None) -> None:
         self.options = options if options is not None else Options()
@@ -161,10 +150,17 @@ class Converter:
         out = self(record)
         return out if type(out) is list else [out]  # type: ignore[list-item]
 
-    def exactly(self, raw: bytes, record: Record, out: Record | list[Record]) -> Record | list[Record]:
+    def exactly(
+        self,
+        raw: bytes,
+        record: Record,
+        out: Record | list[Record],
+        again: Callable[[Record], Record | list[Record]] | None = None,
+    ) -> Record | list[Record]:
         """Return `out`, made again from the bytes of its line if these hold integers over 64 bits.
 
-        For a caller that has to write a changed record: `raw` is the line that `record` was parsed from.
+        For a caller that has to write a changed record: `raw` is the line that `record` was parsed from, and
+        `again` what it does with a record if that is more than this converter does.
         orjson reads such integers as floats of at least 2**63, so only these need another look. A search for
         long digits in the line costs 20 us a record of 2 kB, the walk 1 us where it is needed at all: for a
         ShareGPT record it is a type check for each field.
@@ -182,7 +178,7 @@ class Converter:
             return out
         notes = dict(self.notes)
         try:
-            return self(exact)
+            return (again or self)(exact)
         finally:
             self.notes.clear()
             self.notes.update(notes)

@@ -54,6 +54,9 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
     return [(name, value) for name, value in rows if value]
 
 
+_ODD = ("not utf-8", "crlf", "mixed")  # what is worth a word in the table
+
+
 def _container(report: dict[str, Any]) -> str:
     parts = [report["container"]]
     if report["compression"]:
@@ -61,7 +64,8 @@ def _container(report: dict[str, Any]) -> str:
     if report["bytes"] is not None:
         parts.append(f"{report['bytes']:,} bytes")
     encoding = report["encoding"] or {}
-    parts += [name.upper() for name in ("bom", "crlf") if encoding.get(name)]
+    parts += ["BOM"] * bool(encoding.get("bom")) + ["NUL bytes"] * bool(encoding.get("nul"))
+    parts += [encoding[name] for name in ("encoding", "newlines") if encoding.get(name) in _ODD]
     return ", ".join(parts)
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from bptools.chat.profile import Profile
 from bptools.core.records import Record, Reject, dumps, loads
+from bptools.core.sources.base import BOM, not_object
 from bptools.core.sources.sampling import HEAD_LINES, SPREAD_LINES, FileSample
+from bptools.core.sources.sniff import encoding_facts
 
 if TYPE_CHECKING:
     from bptools.chat.convert import Options
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
     from bptools.core.sources.base import Reader
 
 SAMPLE_RECORDS = HEAD_LINES + SPREAD_LINES
-BOM = b"\xef\xbb\xbf"
 
 
 def survey(pipe: Pipeline, reader: Reader, full: bool, options: Options | None = None) -> dict[str, Any]:
@@ -66,11 +67,14 @@ def _judge_spread(pipe: Pipeline, profile: Profile, size: int) -> FileSample:
             continue
         record = value if type(value) is dict else pipe.coerce(value)
         if record is None:
-            bare = Reject("not-object", "a JSON value that is no object")
-            _count_refused(pipe, profile, bare, line, place.line, place.offset)
+            _count_refused(pipe, profile, not_object(value), line, place.line, place.offset)
         else:
             _judge(pipe, profile, record, place.line, place.offset)
     return sample
+
+
+class _Enough(Exception):
+    """The sample is full, and it was a reject that filled it."""
 
 
 def _judge_head(pipe: Pipeline, reader: Reader, profile: Profile, wanted: int | None) -> bool:
@@ -78,15 +82,22 @@ def _judge_head(pipe: Pipeline, reader: Reader, profile: Profile, wanted: int | 
 
     def refused(line: int, why: Reject, raw: bytes) -> None:
         _count_refused(pipe, profile, why, raw, line, None)
+        if profile.judged == wanted:
+            raise _Enough
 
     pipe.refuse = refused
-    for _, record in islice(reader, pipe.start, pipe.stop):
-        _judge(pipe, profile, record, reader.line, None)
-        if profile.judged == wanted:
-            return False
+    try:
+        for _, record in islice(reader, pipe.start, pipe.stop):
+            _judge(pipe, profile, record, reader.line, None)
+            if profile.judged == wanted:
+                return False
+    except _Enough:
+        return False
+    finally:
+        pipe.refuse = lambda line, why, raw: _count_refused(pipe, profile, why, raw, line, None)
     damage = pipe.input.raw.damage if pipe.input is not None else None
     if damage is not None and pipe.input is not None:
-        refused(reader.line, damage, b"")
+        pipe.refuse(reader.line, damage, b"")
         pipe.input.raw.forget_damage()
     return True
 
@@ -119,17 +130,12 @@ def _file_facts(pipe: Pipeline) -> dict[str, Any]:
     opened = pipe.input
     if opened is None:
         return {"compression": None, "bytes": None, "encoding": None}
-    head = opened.raw.look(64 << 10, enough=lambda _: True)
+    facts = encoding_facts(opened.raw.look(64 << 10, enough=lambda _: True))
     final_newline: bool | None = None
     if opened.file.size and opened.compression is None:
         final_newline = os.pread(opened.file.fileno(), 1, opened.file.size - 1) == b"\n"
-    first_end = head.find(b"\n")
     return {
         "compression": opened.compression,
         "bytes": opened.file.size,
-        "encoding": {
-            "bom": head.startswith(BOM),
-            "crlf": first_end > 0 and head[first_end - 1] == 13,
-            "final_newline": final_newline,
-        },
+        "encoding": {**facts, "final_newline": final_newline},
     }

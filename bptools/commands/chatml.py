@@ -5,6 +5,7 @@ cat raw.jsonl | bp-chatml | bp-dedup --minhash > clean.jsonl
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal, NoReturn, Optional
 
 from bptools.core import cli
@@ -110,7 +111,7 @@ def chatml(
     change = _chunked(converter.function(), chunk, chunk_overlap, tokenizer)
     pipe.coerce = as_conversation
     try:
-        pipe.transform(change, None if chunk else converter.exactly)
+        pipe.transform(change, partial(converter.exactly, again=change))
     finally:
         pipe.counts.notes = converter.notes
 

@@ -76,12 +76,6 @@ class ReadWriteError(BpError):
     exit_code = Exit.IOERR
 
 
-class Busy(BpError):
-    """Somebody else holds what is needed: try later."""
-
-    exit_code = Exit.TEMPFAIL
-
-
 class ConfigError(BpError):
     """A configuration file that cannot be used."""
 

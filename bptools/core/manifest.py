@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bptools import __version__
 from bptools.core.output import write_file
-from bptools.core.records import dumps
+from bptools.core.records import dumps_report
 
 if TYPE_CHECKING:
     from bptools.core.pipeline import Pipeline
@@ -33,7 +33,7 @@ def manifest_of(pipe: Pipeline) -> dict[str, Any]:
 def record_run(pipe: Pipeline) -> None:
     """Write the manifest beside the output file, last, and a ledger entry where BP_LEDGER asks for one."""
     manifest = manifest_of(pipe)
-    line = dumps(manifest)
+    line = dumps_report(manifest)
     if pipe.output_is_file:
         write_file(pipe.settings.output + ".manifest.json", line)
     ledger = os.environ.get("BP_LEDGER")

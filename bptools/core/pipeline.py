@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bptools import __version__
 from bptools.core.errors import BpError, DataError, UsageError
 from bptools.core.messages import Messages
-from bptools.core.output import AtomicFile, Output, open_output, write_file
+from bptools.core.output import AtomicFile, Output, open_output
 from bptools.core.records import Drop, Record, Reject, dumps, splice_bp
 from bptools.core.rejects import RejectLog, Tolerance
 from bptools.core.report import Counts
@@ -91,6 +91,7 @@ class Pipeline:
             settings.strict,
         )
         self._dropped = self._open(settings.dropped)
+        self._report = self._open(settings.report)
         self._output = open_output(settings.output, settings.line_buffered)
         self._outputs.append(self._output)
         self._hashes: list[tuple[str, Any, Input]] = []
@@ -258,7 +259,7 @@ class Pipeline:
 
     def _refuse_line(self, line: int, why: Reject, raw: bytes) -> None:
         self.counts.read += 1
-        self._rejects.add(self.source.name, line, why, raw)
+        self.note_reject(why, line, raw)
 
     def drop(self, why: Drop, raw: bytes | None, record: Record) -> None:
         """Drop the record at hand with a reason, or under --tag pass it on with the reason in `bp.drop`."""
@@ -311,19 +312,21 @@ class Pipeline:
         return False
 
     def _commit(self, failure: BpError | None) -> None:
-        """Finish every output; the main one only when the run may stand."""
+        """Finish every output; the main one last, and only when the run may stand."""
         try:
             if failure is None:
-                self._output.commit()
+                self._output.flush()  # a full disk shows here, before anything is put in its place
+            if self._report is not None:
+                self._report.write(dumps(self.counts.as_json(self.command, __version__)))
             for output in self._outputs:
                 if output is not self._output:
                     output.commit()
-            if self.settings.report is not None:
-                write_file(self.settings.report, dumps(self.counts.as_json(self.command, __version__)))
-            if failure is None and self._output_hash is not None:
-                from bptools.core.manifest import record_run
+            if failure is None:
+                self._output.commit()
+                if self._output_hash is not None:
+                    from bptools.core.manifest import record_run
 
-                record_run(self)
+                    record_run(self)
         finally:
             for output in self._outputs:
                 output.abort()

@@ -66,9 +66,9 @@ def take_turn() -> socket.socket | None:
 
     Commands of one pipe share a process group; the abstract socket is the group's, and dies with its holder.
     """
+    if sys.platform != "linux":  # no abstract sockets: the last stage draws, if it prints on the terminal
+        return socket.socket() if os.isatty(1) else None
     turn = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    if sys.platform != "linux":
-        return turn if os.isatty(1) else None
     try:
         turn.bind(f"\0bptools-progress-{os.getpgrp()}")
     except OSError:

@@ -7,7 +7,7 @@ from typing import Any
 from bptools.core.errors import DataError, UsageError
 from bptools.core.messages import Messages
 from bptools.core.output import Output
-from bptools.core.records import Reject, dumps
+from bptools.core.records import Reject, dumps_report
 from bptools.core.report import Counts, by_count
 
 SHOWN = 20
@@ -62,7 +62,7 @@ class RejectLog:
         self._counts.reject(why.reason)
         where = f"{name}:{line}: {why.reason}" + (f": {why.detail}" if why.detail else "")
         if self._kept is not None:
-            self._kept.write(dumps(kept_reject(name, line, why, raw)))
+            self._kept.write(dumps_report(kept_reject(name, line, why, raw)))
         if self._strict:
             raise DataError(where)
         if self._quiet:
@@ -98,6 +98,4 @@ def kept_reject(name: str, line: int, why: Reject, raw: bytes) -> dict[str, Any]
 
         kept["raw"] = raw.decode("utf-8", "replace")
         kept["raw_base64"] = base64.b64encode(raw).decode("ascii")
-    kept["file"] = name.encode("utf-8", "replace").decode("utf-8")
-    kept["detail"] = why.detail.encode("utf-8", "replace").decode("utf-8")
     return kept

@@ -8,7 +8,7 @@ from typing import Any
 class Counts:
     """What happened to the records of one run."""
 
-    __slots__ = ("blank", "dropped", "drops", "facts", "notes", "out", "read", "rejected", "rejects", "split")
+    __slots__ = ("blank", "dropped", "drops", "notes", "out", "read", "rejected", "rejects", "split")
 
     def __init__(self) -> None:
         self.read = 0  # records and rejected lines, blank lines not counted
@@ -20,7 +20,6 @@ class Counts:
         self.drops: dict[str, int] = {}  # by reason
         self.rejects: dict[str, int] = {}  # by reason
         self.notes: dict[str, int] = {}  # what was met or repaired, by name
-        self.facts: dict[str, Any] = {}  # whatever else a command reports
 
     @property
     def written(self) -> int:
@@ -46,7 +45,7 @@ class Counts:
 
     def as_json(self, command: str, version: str) -> dict[str, Any]:
         """Return the report: the counts under the names of bptools-jsonl(5)."""
-        report: dict[str, Any] = {
+        return {
             "command": command,
             "version": version,
             "in": self.read,
@@ -59,8 +58,6 @@ class Counts:
             "rejects": dict(sorted(self.rejects.items())),
             "notes": dict(sorted(self.notes.items())),
         }
-        report.update(self.facts)
-        return report
 
 
 def by_count(counts: dict[str, int]) -> str:

@@ -104,17 +104,6 @@ class CountingFile(RawStream):
         super().close()
 
 
-class BytesStream(RawStream):
-    """Bytes in memory as a raw stream, for use from Python."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__()
-        self._head = data
-
-    def _read_some(self, count: int) -> bytes:
-        return b""
-
-
 class Decompressed(RawStream):
     """A decompressor's output. Damaged data ends the stream after all that still decoded; `damage` says.
 

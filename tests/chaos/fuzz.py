@@ -16,7 +16,7 @@ from bptools.core.errors import InputError
 from bptools.core.records import Drop, Reject, dumps, dumps_report, loads
 from bptools.core.sources.base import ReadOptions, Source
 from bptools.core.sources.opening import make_reader
-from bptools.core.streams import BytesStream, CountingFile, Input, decompressed
+from bptools.core.streams import CountingFile, Input, RawStream, decompressed
 
 TOKENS = [
     b"\x00", b"\xff", b"\xed\xa0\x80", b"\\ud800", b"\\u0000", b"\xef\xbb\xbf", b"\r\n", b"\r", b"\n\n", b'"', b"\\",
@@ -98,6 +98,17 @@ def mutate(data: bytes, chance: random.Random) -> bytes:
         else:
             changed[where:where] = chance.choice(TOKENS)
     return bytes(changed)
+
+
+class BytesStream(RawStream):
+    """Bytes in memory as a raw stream."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__()
+        self._head = data
+
+    def _read_some(self, count: int) -> bytes:
+        return b""
 
 
 class Lost(AssertionError):

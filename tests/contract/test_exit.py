@@ -156,6 +156,25 @@ def test_outputs_do_not_replace_each_other_or_a_source(name: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", DATA_COMMANDS)
+def test_side_outputs_are_opened_before_work_starts(name: str, tmp_path: Path) -> None:
+    for option in ("--report", "--rejects"):
+        outcome = run(name, "-o", "out.jsonl", option, "missing/x", stdin=GOOD, cwd=tmp_path)
+        assert outcome.code == 73
+        assert "missing/x" in one_line(outcome.stderr, name)
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", DATA_COMMANDS)
+def test_an_output_name_that_is_not_utf_8(name: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*map(os.fsencode, invocation(name)), b"-o", b"\xff.jsonl"], input=GOOD, stderr=subprocess.PIPE,
+        cwd=tmp_path, env=environment(str(tmp_path)), timeout=30,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert sorted(os.listdir(os.fsencode(tmp_path))) == [b"\xff.jsonl", b"\xff.jsonl.manifest.json"]
+
+
+@pytest.mark.parametrize("name", DATA_COMMANDS)
 def test_closed_standard_descriptors(name: str, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(GOOD + b"bad\n")
     command = " ".join(invocation(name, "--max-rejects", "1", "a.jsonl"))

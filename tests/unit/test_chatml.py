@@ -113,7 +113,7 @@ def test_simple_chats_need_no_sidecar(messages):
     text, sidecar = chatml.render(messages)
     assert sidecar is None
     _agree(chatml.parse(text), messages, None)
-    assert text == "".join(chatml.render_turn(message) for message in messages)
+    assert text == "".join(chatml.render([message])[0] for message in messages)
 
 
 @settings(max_examples=300, deadline=None)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bptools.core.sources.base import ReadOptions, Source
@@ -143,6 +143,7 @@ def test_a_broken_row_group_costs_itself() -> None:
 GOOD = written(pyarrow.table({"a": [1, 2, 3], "s": ["x", "yy", None], "l": [[1], [], None]}))
 
 
+@example(noise=b"\x81", start=209, stop=0)
 @given(st.binary(max_size=60), st.integers(0, len(GOOD)), st.integers(0, len(GOOD)))
 @settings(max_examples=150, deadline=None)
 def test_damage_anywhere_no_traceback(noise: bytes, start: int, stop: int) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bptools.core.records import NonFinite, Record, Reject, loads, reparse_exact, strict_decoder
-from bptools.core.sources.base import Coerce, Reader, ReadOptions, RejectCallback, no_coercion
+from bptools.core.sources.base import Coerce, Reader, ReadOptions, RejectCallback, no_coercion, not_object
 from bptools.core.sources.resync import NEEDS_MORE, Skipper, opening_pattern, plausible_end
 
 WINDOW = 1 << 18  # bytes; larger ones fall out of the cache, smaller ones decode more elements twice
@@ -191,7 +191,7 @@ class JsonReader(Reader):
         record = self.coerce(value)
         if record is None:
             raw = text[start:end].encode("utf-8", "surrogateescape")
-            self._refuse("not-object", f"{_kind(value)} where an object should be", raw)
+            self.reject(self.line, not_object(value), raw)
         return record
 
     def _pass_over(self, failure: BaseException | None, before: object) -> Iterator[tuple[None, Record]]:
@@ -393,9 +393,3 @@ def _is_clean(text: str) -> bool:
 
 def _too_long(count: int, limit: int) -> str:
     return f"a value of {count} bytes, the limit is {limit}"
-
-
-def _kind(value: object) -> str:
-    """Name the JSON type of a value."""
-    names = {list: "array", str: "string", bool: "boolean", int: "number", float: "number"}
-    return names.get(type(value), "null")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from bptools.core.records import Record, Reject
 
+BOM = b"\xef\xbb\xbf"
 MAX_RECORD_BYTES = 256 << 20
 
 RejectCallback = Callable[[int, Reject, bytes], None]
@@ -18,6 +19,12 @@ Coerce = Callable[[object], "Record | None"]
 def no_coercion(value: object) -> Record | None:
     """Accept objects only."""
     return None
+
+
+def not_object(value: object) -> Reject:
+    """Return the reject of a JSON value that is no record, naming its type."""
+    kinds = {list: "array", str: "string", bool: "boolean", int: "number", float: "number"}
+    return Reject("not-object", f"{kinds.get(type(value), 'null')} where an object should be")
 
 
 class Source:

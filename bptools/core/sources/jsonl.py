@@ -9,9 +9,16 @@ from functools import partial
 import orjson
 
 from bptools.core.records import Record, Reject, loads
-from bptools.core.sources.base import Coerce, Reader, ReadOptions, RejectCallback, no_coercion
+from bptools.core.sources.base import (
+    BOM,
+    Coerce,
+    Reader,
+    ReadOptions,
+    RejectCallback,
+    no_coercion,
+    not_object,
+)
 
-BOM = b"\xef\xbb\xbf"
 _KEPT_OF_LONG_LINE = 64 << 10
 
 
@@ -60,7 +67,7 @@ class JsonlReader(Reader):
                 continue
             record = self.coerce(value)
             if record is None:
-                self.reject(number, Reject("not-object", f"{_kind(value)} where an object should be"), line)
+                self.reject(number, not_object(value), line)
             else:
                 yield None, record
 
@@ -86,9 +93,3 @@ class JsonlReader(Reader):
             total += len(line)
         limit = self.options.max_record_bytes
         self.reject(self._line, Reject("too-long", f"{total} bytes on one line, the limit is {limit}"), kept)
-
-
-def _kind(value: object) -> str:
-    """Name the JSON type of a value."""
-    names = {list: "array", str: "string", bool: "boolean", int: "number", float: "number"}
-    return names.get(type(value), "null")

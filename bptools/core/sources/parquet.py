@@ -65,7 +65,11 @@ class ParquetReader(Reader):
                         yield from self._rows(batch)
                 except (ValueError, OSError, pyarrow.ArrowException) as error:
                     self._corrupt(error)
-                    self._line = start + group.num_rows
+                else:
+                    read = self._line - start
+                    if read != group.num_rows:  # damage that Arrow takes for the end of a column
+                        self._corrupt(ValueError(f"{read} rows where the file says {group.num_rows}"))
+                self._line = start + group.num_rows
 
     def _rows(self, batch: Any) -> Iterator[tuple[None, Record]]:
         names = _distinct(batch.schema.names)

@@ -6,9 +6,9 @@ import re
 
 from bptools.core.errors import InputError
 from bptools.core.records import NonFinite, Reject, loads, strict_decoder
+from bptools.core.sources.base import BOM
 from bptools.core.sources.expand import suffix_of
 
-BOM = b"\xef\xbb\xbf"
 PARQUET_MAGIC = b"PAR1"
 
 _WIDE_BOMS = (  # the longer first: UTF-32 LE begins like UTF-16 LE

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from bptools.core.records import Record, Reject
-from bptools.core.sources.base import Coerce, Reader, ReadOptions, RejectCallback, no_coercion
+from bptools.core.sources.base import BOM, Coerce, Reader, ReadOptions, RejectCallback, no_coercion
 
-BOM = b"\xef\xbb\xbf"
 _KEPT_OF_LONG = 64 << 10
 _CHUNK = 1 << 20
 
