@@ -210,11 +210,15 @@ class Pipeline:
             counts.read += 1
             try:
                 result = change(record)
+                if result is not record and exactly is not None and raw is not None:
+                    result = exactly(raw, record, result)
                 if result is record:
                     write(dumps(record) if raw is None else raw)
-                    counts.out += 1
+                elif type(result) is dict:
+                    write(dumps(result))
                 else:
-                    self._write_changed(raw, record, result, exactly)
+                    self._write_several(result)  # type: ignore[arg-type]
+                counts.out += 1
             except Reject as why:
                 self.reject(why, raw, record)
             except Drop as why:
@@ -222,19 +226,11 @@ class Pipeline:
             if counts.out == limit:
                 break
 
-    def _write_changed(
-        self, raw: bytes | None, record: Record, result: Record | list[Record], exactly: Exactly | None
-    ) -> None:
-        if raw is not None and exactly is not None:
-            result = exactly(raw, record, result)
-        if type(result) is dict:
-            self.write_line(dumps(result))
-        else:
-            lines = [dumps(item) for item in result]  # type: ignore[arg-type]  # all or none of them
-            for line in lines:
-                self.write_line(line)
-            self.counts.split += len(lines) - 1
-        self.counts.out += 1
+    def _write_several(self, records: list[Record]) -> None:
+        lines = [dumps(record) for record in records]  # all or none of them
+        for line in lines:
+            self.write_line(line)
+        self.counts.split += len(lines) - 1
 
     def write(self, line: bytes) -> None:
         """Pass one line on. Raises ReaderGone, ReadWriteError."""
