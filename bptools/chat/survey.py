@@ -25,12 +25,12 @@ def survey(pipe: Pipeline, reader: Reader, full: bool, options: Options | None =
 
     --skip, --slice and --limit choose the records of each source that are judged.
     """
-    report: dict[str, Any] = {"source": pipe.source.name, "container": reader.container}
+    report: dict[str, Any] = {"source": pipe.intake.source.name, "container": reader.container}
     report.update(_file_facts(pipe))
     profile = Profile(options)
-    size = pipe.input.file.size if pipe.input is not None else None
+    size = pipe.intake.input.file.size if pipe.intake.input is not None else None
     limit = pipe.settings.limit
-    chosen = bool(pipe.start or limit) or pipe.stop is not None
+    chosen = bool(pipe.intake.start or limit) or pipe.intake.stop is not None
     spread = size is not None and report["compression"] is None and reader.container == "jsonl"
     blank = pipe.counts.blank
     if spread and size is not None and not full and not chosen:
@@ -52,8 +52,8 @@ def survey(pipe: Pipeline, reader: Reader, full: bool, options: Options | None =
 
 
 def _judge_spread(pipe: Pipeline, profile: Profile, size: int) -> FileSample:
-    assert pipe.input is not None
-    sample = FileSample(pipe.input.file.fileno(), size)
+    assert pipe.intake.input is not None
+    sample = FileSample(pipe.intake.input.file.fileno(), size)
     for place, line in sample:
         if place.offset == 0:
             line = line.removeprefix(BOM)
@@ -65,7 +65,7 @@ def _judge_spread(pipe: Pipeline, profile: Profile, size: int) -> FileSample:
                 continue
             _count_refused(pipe, profile, why, line, place.line, place.offset)
             continue
-        record = value if type(value) is dict else pipe.coerce(value)
+        record = value if type(value) is dict else pipe.intake.coerce(value)
         if record is None:
             _count_refused(pipe, profile, not_object(value), line, place.line, place.offset)
         else:
@@ -85,20 +85,20 @@ def _judge_head(pipe: Pipeline, reader: Reader, profile: Profile, wanted: int | 
         if profile.judged == wanted:
             raise _Enough
 
-    pipe.refuse = refused
+    pipe.intake.refuse = refused
     try:
-        for _, record in islice(reader, pipe.start, pipe.stop):
+        for _, record in islice(reader, pipe.intake.start, pipe.intake.stop):
             _judge(pipe, profile, record, reader.line, None)
             if profile.judged == wanted:
                 return False
     except _Enough:
         return False
     finally:
-        pipe.refuse = lambda line, why, raw: _count_refused(pipe, profile, why, raw, line, None)
-    damage = pipe.input.raw.damage if pipe.input is not None else None
-    if damage is not None and pipe.input is not None:
-        pipe.refuse(reader.line, damage, b"")
-        pipe.input.raw.forget_damage()
+        pipe.intake.refuse = lambda line, why, raw: _count_refused(pipe, profile, why, raw, line, None)
+    damage = pipe.intake.input.raw.damage if pipe.intake.input is not None else None
+    if damage is not None and pipe.intake.input is not None:
+        pipe.intake.refuse(reader.line, damage, b"")
+        pipe.intake.input.raw.forget_damage()
     return True
 
 
@@ -127,7 +127,7 @@ def _bytes_of(record: Record) -> bytes:
 
 def _file_facts(pipe: Pipeline) -> dict[str, Any]:
     """Return compression, size and encoding of the opened source."""
-    opened = pipe.input
+    opened = pipe.intake.input
     if opened is None:
         return {"compression": None, "bytes": None, "encoding": None}
     facts = encoding_facts(opened.raw.look(64 << 10, enough=lambda _: True))

@@ -109,7 +109,7 @@ def chatml(
         )
     )
     change = _chunked(converter.function(), chunk, chunk_overlap, tokenizer)
-    pipe.coerce = as_conversation
+    pipe.intake.coerce = as_conversation
     try:
         pipe.transform(change, partial(converter.exactly, again=change) if chunk else converter.exactly)
     finally:

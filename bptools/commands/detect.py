@@ -34,7 +34,7 @@ def detect(
 
     if each and (full or validate or table):
         raise UsageError("--each passes records on; --full, --validate and --table report on them")
-    pipe.coerce = as_conversation
+    pipe.intake.coerce = as_conversation
     if each:
         _annotate(pipe)
         return
@@ -45,7 +45,7 @@ def detect(
 
     if not validate:
         pipe.judge_quietly()
-    for reader in pipe.readers():
+    for reader in pipe.intake.readers():
         report = survey(pipe, reader, full or validate, options)
         if table:
             from bptools.chat.report_table import draw

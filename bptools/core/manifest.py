@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 def manifest_of(pipe: Pipeline) -> dict[str, Any]:
     """Return the manifest of a finished run: settings with origins, hashes of inputs and output, counts."""
-    inputs, output_hash = pipe.hashes()
     counts = pipe.counts.as_json(pipe.command, __version__)
     del counts["command"], counts["version"]
     return {
@@ -24,8 +23,8 @@ def manifest_of(pipe: Pipeline) -> dict[str, Any]:
         "version": __version__,
         "python": platform.python_version(),
         "settings": pipe.settings.resolved,
-        "inputs": inputs,
-        "output": {"name": pipe.settings.output, "bytes": pipe.output_bytes, "sha256": output_hash},
+        "inputs": pipe.intake.hashes(),
+        "output": {"name": pipe.settings.output, "bytes": pipe.output_bytes, "sha256": pipe.output_sha256},
         "counts": counts,
     }
 

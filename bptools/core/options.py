@@ -18,7 +18,8 @@ import typer
 
 from bptools.core.cli import version_option
 from bptools.core.errors import UsageError
-from bptools.core.pipeline import Pipeline, PipelineSettings
+from bptools.core.pipeline import Pipeline
+from bptools.core.pipeline_settings import PipelineSettings
 from bptools.core.settings import layered
 
 

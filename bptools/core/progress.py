@@ -37,7 +37,7 @@ class Progress:
     def _draw(self) -> None:
         if self._done.wait(FIRST_SECONDS):
             return
-        opened = self._pipe.input
+        opened = self._pipe.intake.input
         if (opened is None or not opened.file.size) and self._done.wait(HEAD_START_SECONDS):
             return
         self._turn = take_turn()
@@ -81,7 +81,7 @@ def progress_text(pipe: Pipeline, seconds: float) -> str:
     """Return `bp-x: 1,200,000 records, 48 %, 410 MB/s, 0:12 left`."""
     counts = pipe.counts
     parts = [f"{counts.read:,} records"]
-    opened = pipe.input
+    opened = pipe.intake.input
     if opened is not None:
         done = opened.file.bytes_read
         rate = done / max(seconds, 1e-9)

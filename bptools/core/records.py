@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -26,13 +27,37 @@ class Reject(Exception):
 
 
 class Drop(Exception):
-    """A record removed on purpose: the reason, the value that was judged and the limit it broke."""
+    """A record removed on purpose: the reason, the value that was judged and the limit it broke.
 
-    def __init__(self, reason: str, value: object = None, limit: object = None) -> None:
+    `others` are further reasons of the same kind, each (reason, value, limit).
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        value: object = None,
+        limit: object = None,
+        others: Sequence[tuple[str, object, object]] = (),
+    ) -> None:
         super().__init__(reason, value, limit)
         self.reason = reason
         self.value = value
         self.limit = limit
+        self.others = others
+
+    def notes(self) -> list[Record]:
+        """Return what goes into `bp.drop`."""
+        reasons = [(self.reason, self.value, self.limit), *self.others]
+        return [{"reason": reason, "value": value, "limit": limit} for reason, value, limit in reasons]
+
+    def explained(self) -> list[str]:
+        """Return each reason for a person: `max-tokens: 5120, limit 4096`."""
+        return [
+            note["reason"]
+            + (f": {note['value']}" if note["value"] is not None else "")
+            + (f", limit {note['limit']}" if note["limit"] is not None else "")
+            for note in self.notes()
+        ]
 
 
 class NonFinite(Exception):
@@ -156,3 +181,14 @@ def splice_bp(raw: bytes, record: Record, added: Record) -> bytes:
     end = raw.rindex(b"}")
     comma = b"," if record else b""
     return raw[:end] + comma + b'"bp":' + dumps(added)[:-1] + b"}\n"
+
+
+def mark_dropped(raw: bytes, record: Record, why: Drop) -> bytes:
+    """Return the line with the reasons in `bp.drop`, after those that an earlier command left there.
+
+    Raises Reject as `dumps` does.
+    """
+    old = record.get("bp")
+    earlier = old.get("drop") if type(old) is dict else None
+    notes = why.notes()
+    return splice_bp(raw, record, {"drop": earlier + notes if type(earlier) is list else notes})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from bptools.core.records import Record, Reject
 
@@ -80,3 +80,11 @@ class Reader:
 
     def __iter__(self) -> Iterator[tuple[bytes | None, Record]]:
         raise TypeError(f"{type(self).__name__} does not read anything")
+
+    def batches(self) -> Iterator[tuple[Sequence[bytes | None], Sequence[Record]]]:
+        """Yield what iterating yields, as (raws, records) of as many as are at hand; by default one."""
+        for raw, record in self:
+            yield (raw,), (record,)
+
+    def locate(self, index: int) -> None:
+        """Make `line` that of the record at `index` of the batch."""

@@ -1,0 +1,213 @@
+"""What a data command reads: its sources, in turn or mixed, as batches of records."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from bptools.core.errors import UsageError
+from bptools.core.messages import Messages
+from bptools.core.pipeline_settings import PipelineSettings
+from bptools.core.records import Record, Reject
+from bptools.core.report import Counts
+from bptools.core.sources.base import Coerce, Reader, ReadOptions, RejectCallback, Source, no_coercion
+from bptools.core.sources.opening import make_reader
+from bptools.core.streams import Input, open_input
+
+Item = tuple["bytes | None", Record]
+Batch = tuple[Sequence["bytes | None"], Sequence[Record]]
+Schedule = Callable[[list[Iterator[Item]]], Iterator[Item]]
+
+
+class Intake:
+    """Opens and reads the sources; `source`, `input` and `reader` are those of the record at hand."""
+
+    def __init__(
+        self,
+        settings: PipelineSettings,
+        counts: Counts,
+        messages: Messages,
+        refuse: RejectCallback,
+        hashing: bool,
+    ) -> None:
+        self.settings = settings
+        self.counts = counts
+        self.messages = messages
+        self.refuse = refuse  # what readers call for a line that is no record
+        self.coerce: Coerce = no_coercion
+        self.schedule: Schedule | None = None  # takes from several sources at once; None: one after the other
+        self.start, self.stop = _bounds(settings.skip, settings.slice)
+        self.source = Source("<stdin>", None, "stdin")
+        self.input: Input | None = None
+        self.reader: Reader | None = None
+        self._hashing = hashing
+        self._hashes: list[tuple[str, Any, Input]] = []
+        self._skipped = 0  # records of the batch at hand that a slice took off its head
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield (raw, record); `raw` is the line as it came, or None where the container is not JSONL."""
+        items = self._mixed(self.schedule) if self.schedule is not None else self._in_turn()
+        if self.start or self.stop is not None:
+            return islice(items, self.start, self.stop)
+        return items
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield (raws, records) of as many records as are at hand; `locate` says which one is spoken of."""
+        if self.schedule is not None:
+            for raw, record in self:
+                yield (raw,), (record,)
+            return
+        batches = (batch for reader in self.readers() for batch in reader.batches())
+        if not self.start and self.stop is None:
+            yield from batches
+            return
+        position = 0
+        while self.stop is None or position < self.stop:
+            batch = next(batches, None)
+            if batch is None:
+                return
+            raws, records = batch
+            first = max(0, self.start - position)
+            last = len(records) if self.stop is None else min(len(records), self.stop - position)
+            position += len(records)
+            if first < last:
+                self._skipped = first
+                yield raws[first:last], records[first:last]
+                self._skipped = 0
+
+    def locate(self, index: int) -> None:
+        """Make `line` that of the record at `index` of the batch."""
+        if self.reader is not None:
+            self.reader.locate(index + self._skipped)
+
+    @property
+    def line(self) -> int:
+        """The line of the record at hand, from 1."""
+        return self.reader.line if self.reader is not None else 0
+
+    def readers(self) -> Iterator[Reader]:
+        """Yield an opened reader for each source in turn."""
+        for source in self.sources():
+            self._open(source)
+            assert self.reader is not None
+            try:
+                yield self.reader
+            finally:
+                self._close()
+
+    def _in_turn(self) -> Iterator[Item]:
+        for reader in self.readers():
+            yield from reader
+
+    def _mixed(self, schedule: Schedule) -> Iterator[Item]:
+        """Yield from all sources as the schedule says, each opened when it is first asked."""
+        return schedule([self._one(source) for source in self.sources()])
+
+    def _one(self, source: Source) -> Iterator[Item]:
+        self._open(source)
+        reader, opened = self.reader, self.input
+        assert reader is not None
+        records = iter(reader)
+        try:
+            while True:
+                self.source, self.reader, self.input = source, reader, opened  # others were at work since
+                item = next(records, None)
+                if item is None:
+                    return
+                yield item
+        finally:
+            self.source, self.reader, self.input = source, reader, opened
+            self._close()
+
+    def _close(self) -> None:
+        """Count what the source held besides records, and close it."""
+        if self.reader is not None:
+            self.counts.blank += self.reader.blank
+        if self.input is not None:
+            if self.input.raw.damage is not None:
+                self.refuse(self.line, self.input.raw.damage, b"")
+            self.input.close()
+            self.input = None
+
+    def sources(self) -> list[Source]:
+        """Return the sources that the operands name."""
+        operands = self.settings.sources
+        if not operands or operands == ["-"]:  # the daily case needs no path logic
+            if os.isatty(0):
+                self.messages.info("reading standard input (Ctrl-D to end)")
+            return [Source("<stdin>", None, "stdin")]
+        from bptools.core.sources.expand import expand
+
+        expansion = expand(operands)
+        for name in expansion.passed_over:
+            self.messages.detail(f"passed over '{name}': no data file")
+        return list(expansion.sources)
+
+    def _open(self, source: Source) -> None:
+        self.source = source
+        options = ReadOptions(self.settings.input_format, self.settings.split_on)
+        if source.kind == "hub":
+            from bptools.core.sources.hub import HubReader
+
+            self.input = None
+            self.reader = HubReader(source.name, options, self._refused, self.coerce)
+            return
+        digest = _new_hash() if self._hashing else None
+        self.input = open_input(source, digest)
+        if digest is not None:
+            self._hashes.append((source.name, digest, self.input))
+        self._refuse_own_output(source)
+        self.reader = make_reader(self.input, source, options, self._refused, self.coerce)
+
+    def _refused(self, line: int, why: Reject, raw: bytes) -> None:
+        self.refuse(line, why, raw)  # which may have changed since the reader was made
+
+    def _refuse_own_output(self, source: Source) -> None:
+        """Refuse to read the file that standard output is appended to: it would never end."""
+        if self.settings.output != "-" or self.input is None:
+            return
+        try:
+            ours, theirs = os.fstat(1), os.fstat(self.input.file.fileno())
+        except OSError:
+            return
+        if stat.S_ISREG(ours.st_mode) and os.path.samestat(ours, theirs):
+            raise UsageError(f"'{source.name}' is also the output; -o writes a file that is being read")
+
+    def hashes(self) -> list[dict[str, Any]]:
+        """Return [{name, bytes, sha256, complete}] of what was read, before decompression."""
+        return [
+            {
+                "name": name,
+                "bytes": opened.file.bytes_read,
+                "sha256": digest.hexdigest(),
+                "complete": opened.file.size is None or opened.file.bytes_read == opened.file.size,
+            }
+            for name, digest, opened in self._hashes
+        ]
+
+
+def _new_hash() -> Any:
+    import hashlib
+
+    return hashlib.sha256()
+
+
+def _bounds(skip: int, slice_text: str | None) -> tuple[int, int | None]:
+    """Return (start, stop) of --skip and --slice, which count input records from 0. Raises UsageError."""
+    if slice_text is None:
+        return skip, None
+    if skip:
+        raise UsageError("--skip and --slice exclude each other")
+    first, colon, last = slice_text.partition(":")
+    try:
+        start = int(first) if first else 0
+        stop = int(last) if last else None
+    except ValueError:
+        colon = ""
+        start, stop = 0, None
+    if not colon or start < 0 or (stop is not None and stop < start):
+        raise UsageError(f"--slice '{slice_text}' is not A:B with 0 <= A <= B")
+    return start, stop
