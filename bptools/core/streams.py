@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 BUFFER_BYTES = 256 << 10
+READ_BYTES = 64 << 10  # a pipe's worth; larger ones fall out of the cache before they are parsed
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
@@ -166,7 +167,7 @@ class Input:
 
     def __init__(self, raw: RawStream, file: CountingFile, compression: str | None) -> None:
         self.raw = raw  # look at its head before reading the stream
-        self.stream = io.BufferedReader(raw, BUFFER_BYTES)
+        self.stream = io.BufferedReader(raw, READ_BYTES)
         self.file = file
         self.compression = compression  # None, "gzip", "zstd" or both joined by "+"
 
