@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -19,7 +19,7 @@ from bptools.core.streams import Input, open_input
 
 Item = tuple["bytes | None", Record]
 Batch = tuple[Sequence["bytes | None"], Sequence[Record]]
-Schedule = Callable[[list[Iterator[Item]]], Iterator[Item]]
+Schedule = Callable[[Sequence[Iterator[Item]]], Iterator[Item]]
 
 
 class Intake:
@@ -43,7 +43,7 @@ class Intake:
         self.source = Source("<stdin>", None, "stdin")
         self.input: Input | None = None
         self.reader: Reader | None = None
-        self._hashing = hashing
+        self.hashing = hashing  # whether `hashes` will be asked for
         self._hashes: list[tuple[str, Any, Input]] = []
         self._skipped = 0  # records of the batch at hand that a slice took off its head
 
@@ -88,6 +88,11 @@ class Intake:
         """The line of the record at hand, from 1."""
         return self.reader.line if self.reader is not None else 0
 
+    @property
+    def place(self) -> str:
+        """FILE:LINE of the record at hand."""
+        return f"{self.source.name}:{self.line}"
+
     def readers(self) -> Iterator[Reader]:
         """Yield an opened reader for each source in turn."""
         for source in self.sources():
@@ -104,9 +109,14 @@ class Intake:
 
     def _mixed(self, schedule: Schedule) -> Iterator[Item]:
         """Yield from all sources as the schedule says, each opened when it is first asked."""
-        return schedule([self._one(source) for source in self.sources()])
+        sources = [self._one(source) for source in self.sources()]
+        try:
+            yield from schedule(sources)
+        finally:
+            for source in sources:
+                source.close()
 
-    def _one(self, source: Source) -> Iterator[Item]:
+    def _one(self, source: Source) -> Generator[Item, None, None]:
         self._open(source)
         reader, opened = self.reader, self.input
         assert reader is not None
@@ -155,7 +165,7 @@ class Intake:
             self.input = None
             self.reader = HubReader(source.name, options, self._refused, self.coerce)
             return
-        digest = _new_hash() if self._hashing else None
+        digest = _new_hash() if self.hashing else None
         self.input = open_input(source, digest)
         if digest is not None:
             self._hashes.append((source.name, digest, self.input))

@@ -18,20 +18,24 @@ def manifest_of(pipe: Pipeline) -> dict[str, Any]:
     """Return the manifest of a finished run: settings with origins, hashes of inputs and output, counts."""
     counts = pipe.counts.as_json(pipe.command, __version__)
     del counts["command"], counts["version"]
-    return {
+    made: dict[str, Any] = {
         "command": pipe.command,
         "version": __version__,
         "python": platform.python_version(),
         "settings": pipe.settings.resolved,
         "inputs": pipe.intake.hashes(),
-        "output": {"name": pipe.settings.output, "bytes": pipe.output_bytes, "sha256": pipe.output_sha256},
-        "counts": counts,
     }
+    if pipe.folder is None:  # which lists its files itself
+        name, size = pipe.settings.output, pipe.output_bytes
+        made["output"] = {"name": name, "bytes": size, "sha256": pipe.output_sha256}
+    return {**made, "counts": counts}
 
 
 def record_run(pipe: Pipeline) -> None:
     """Write the manifest beside the output file, last, and a ledger entry where BP_LEDGER asks for one."""
     manifest = manifest_of(pipe)
+    if "output" not in manifest:
+        return
     line = dumps_report(manifest)
     if pipe.output_is_file:
         write_file(pipe.settings.output + ".manifest.json", line)

@@ -20,11 +20,12 @@ from bptools.core.intake import Intake, Item
 from bptools.core.messages import Messages
 from bptools.core.output import AtomicFile, Output, open_output
 from bptools.core.pipeline_settings import PipelineSettings
-from bptools.core.records import Drop, Record, Reject, dumps, mark_dropped
+from bptools.core.records import Drop, Record, Reject, dumps, loads, mark_dropped
 from bptools.core.rejects import RejectLog, Tolerance
 from bptools.core.report import Counts
 
 if TYPE_CHECKING:
+    from bptools.core.folder import OutputFolder
     from bptools.core.progress import Progress
 
 
@@ -64,6 +65,8 @@ class Pipeline:
             self._output.hash_with(self._output_hash)
         self.write_line = self._output.write
         self.intake = Intake(settings, self.counts, self.messages, self._refuse_line, hashing)
+        self.folder: OutputFolder | None = None
+        self.report_fields: dict[str, Any] = {}  # what a command adds to --report
         self._progress: Progress | None = None
 
     def _open(self, name: str | None) -> Output | None:
@@ -72,6 +75,11 @@ class Pipeline:
         output = open_output(name)
         self._outputs.append(output)
         return output
+
+    def write_into(self, folder: OutputFolder) -> None:
+        """Finish a folder of files in place of the output, with this run in its manifest. Call it first."""
+        self.folder = folder
+        self.intake.hashing = True
 
     def __iter__(self) -> Iterator[Item]:
         """Yield (raw, record), counted as read; `raw` is the line as it came, None where it is not JSONL."""
@@ -116,12 +124,12 @@ class Pipeline:
             finally:
                 counts.read += index + 1
 
-    def sift(self, judge: Judge, keep: Keep | None = None) -> None:
+    def sift(self, judge: Judge, keep: Keep | None = None, keep_marked: Keep | None = None) -> None:
         """Pass on the records of which `judge(raw, record)` returns None; what it returns is why not.
 
-        What stays is given to `keep(line, record)`, which counts it in `counts.out` or not; without it, it is
-        written as it came: a batch in which nothing is objected to by one call, 0.2 us a record less than one
-        by one.
+        What stays is given to `keep(line, record)`, which counts it in `counts.out` or not, and what --tag
+        marks to `keep_marked`; without them it is written as it came: a batch in which nothing is objected to
+        by one call, 0.2 us a record less than one by one.
         """
         counts = self.counts
         limit = self.settings.limit if keep is None else None
@@ -137,7 +145,7 @@ class Pipeline:
                 raw, record = raws[index], records[index]
                 self.intake.locate(index)
                 if why is not None:
-                    self.settle(why, raw, record, keep)
+                    self.settle(why, raw, record, keep_marked)
                 else:
                     self._pass_on(raw, record, keep)
                 if counts.out == limit:
@@ -173,8 +181,11 @@ class Pipeline:
         """Reject or drop the record at hand."""
         if isinstance(why, Reject):
             self.reject(why, raw, record)
-        else:
+            return
+        try:
             self.drop(why, raw, record, keep)
+        except Reject as unwritable:
+            self.reject(unwritable, raw, record)
 
     def reject(self, why: Reject, raw: bytes | None, record: Record) -> None:
         """Refuse the record at hand. Raises DataError under --strict."""
@@ -189,26 +200,31 @@ class Pipeline:
         self.counts.read += 1
         self.note_reject(why, line, raw)
 
-    def drop(self, why: Drop, raw: bytes | None, record: Record, keep: Keep | None = None) -> None:
-        """Drop the record at hand with its reasons, or under --tag pass it on with them in `bp.drop`."""
+    def drop(
+        self,
+        why: Drop,
+        raw: bytes | None,
+        record: Record,
+        keep: Keep | None = None,
+        place: str | None = None,
+    ) -> None:
+        """Drop a record with its reasons, or under --tag pass it on with them in `bp.drop`.
+
+        place: where it was read, if it is not the record at hand. Raises Reject as `dumps` does.
+        """
         settings = self.settings
         marked: bytes | None = None
         if settings.tag or self._dropped is not None:
-            try:
-                marked = mark_dropped(raw if raw is not None else dumps(record), record, why)
-            except Reject as unwritable:
-                self.reject(unwritable, raw, record)
-                return
+            marked = mark_dropped(raw if raw is not None else dumps(record), record, why)
         if settings.explain:
             verb = "tagged" if settings.tag else "dropped"
-            place = f"{self.intake.source.name}:{self.intake.line}"
-            self.messages.info(f"{place}: {verb}: {'; '.join(why.explained())}")
+            self.messages.info(f"{place or self.intake.place}: {verb}: {'; '.join(why.explained())}")
         if settings.tag and marked is not None:
             self.counts.drops[why.reason] = self.counts.drops.get(why.reason, 0) + 1
             if keep is None:
                 self.write(marked)
             else:
-                keep(marked, record)
+                keep(marked, loads(marked))  # type: ignore[arg-type]
             return
         self.counts.drop(why.reason)
         if self._dropped is not None and marked is not None:
@@ -231,6 +247,8 @@ class Pipeline:
         if error is not None and not isinstance(error, DataError):
             for output in self._outputs:
                 output.abort()
+            if self.folder is not None:
+                self.folder.abort()
             return False
         failure: BpError | None = error if isinstance(error, DataError) else None
         failure = self._rejects.finish() or failure
@@ -246,12 +264,17 @@ class Pipeline:
             if failure is None:
                 self._output.flush()  # a full disk shows here, before anything is put in its place
             if self._report is not None:
-                self._report.write(dumps(self.counts.as_json(self.command, __version__)))
+                report = {**self.counts.as_json(self.command, __version__), **self.report_fields}
+                self._report.write(dumps(report))
             for output in self._outputs:
                 if output is not self._output:
                     output.commit()
             if failure is None:
                 self._output.commit()
+                if self.folder is not None:
+                    from bptools.core.manifest import manifest_of
+
+                    self.folder.commit(manifest_of(self))
                 if self._output_hash is not None:
                     from bptools.core.manifest import record_run
 
@@ -259,6 +282,8 @@ class Pipeline:
         finally:
             for output in self._outputs:
                 output.abort()
+            if self.folder is not None:
+                self.folder.abort()
 
     @property
     def output_is_file(self) -> bool:

@@ -54,10 +54,14 @@ class Drop(Exception):
         """Return each reason for a person: `max-tokens: 5120, limit 4096`."""
         return [
             note["reason"]
-            + (f": {note['value']}" if note["value"] is not None else "")
-            + (f", limit {note['limit']}" if note["limit"] is not None else "")
+            + (f": {_shown(note['value'])}" if note["value"] is not None else "")
+            + (f", limit {_shown(note['limit'])}" if note["limit"] is not None else "")
             for note in self.notes()
         ]
+
+
+def _shown(value: object) -> object:
+    return f"{value:.4g}" if type(value) is float else value
 
 
 class NonFinite(Exception):

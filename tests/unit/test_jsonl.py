@@ -46,6 +46,35 @@ def test_a_line_of_exactly_the_limit_is_read() -> None:
     assert read(line * 2, limit=7)[0] == [line, line]
 
 
+class Pieces(io.RawIOBase):
+    """A pipe whose writer pauses: each read gives one piece."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self.pieces = list(pieces)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        piece = self.pieces.pop(0) if self.pieces else b""
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
+def test_a_batch_never_waits_for_more_than_has_arrived() -> None:
+    pipe = Pieces(b'{"a":1}\n{"a":2}\n', b'{"a":3}\n{"a":4}\n{"b":', b'5}\n{"b":6}\n', b'{"c":7}')
+    reader = JsonlReader(io.BufferedReader(pipe), ReadOptions(), lambda line, why, raw: None)
+    left = []
+    for raws, _ in reader.batches():
+        left.append((b"".join(raw or b"" for raw in raws), len(pipe.pieces)))
+    assert left[0] == (b'{"a":1}\n', 3)
+    assert left[1] == (b'{"a":2}\n', 3)
+    assert left[2] == (b'{"a":3}\n{"a":4}\n', 2)
+    assert b"".join(data for data, _ in left) == b"".join(
+        b'{"%s":%d}\n' % (b"aaaabbc"[n : n + 1], n + 1) for n in range(7)
+    )
+
+
 @given(
     st.lists(
         st.binary(max_size=40) | st.sampled_from([b'{"a":1}', b"[]", b" ", b"\xef\xbb\xbf{}"]), max_size=8

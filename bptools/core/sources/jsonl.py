@@ -29,7 +29,7 @@ class JsonlReader(Reader):
 
     The lines that lie in the buffer are taken and parsed some 16 KiB at a time, by calls that loop in C and
     records that fit the cache: for lines of 180 bytes 0.1 us a line less than one by one, for lines of 2 kB
-    the same. Batches of 64 KiB and more lose that again. A batch with anything unusual in it goes line by line.
+    the same. Batches of 64 KiB and more lose that again. Where anything is unusual it goes line by line.
     """
 
     container = "jsonl"
@@ -64,11 +64,13 @@ class JsonlReader(Reader):
         parse = orjson.loads
         while head := stream.peek():
             end = head.rfind(b"\n") + 1
-            if not end or len(head) > limit or not self._lines:
+            if end < 2 or len(head) > limit or not self._lines:
                 yield from self._one_by_one([stream.readline(limit + 1)], limit)
                 continue
             usual = b"\r" not in head
-            lines = stream.readlines(end)  # exactly those that lie in the buffer: it never waits for more
+            lines = stream.readlines(
+                end - 1
+            )  # ends with the line that exceeds it, so it never waits for more
             step = max(1, _BATCH_BYTES * len(lines) // end) if usual else len(lines)
             for start in range(0, len(lines), step):
                 batch = lines[start : start + step]
