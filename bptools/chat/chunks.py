@@ -12,10 +12,8 @@ import functools
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 from bptools.chat.tokens import approximate_tokens, estimate_word
-from bptools.core.errors import InputError, MissingExtra
 
 Offsets = Callable[[str], "list[tuple[int, int]]"]
 UNITS = ("words", "tokens", "paragraphs")
@@ -168,26 +166,11 @@ def _estimated(text: str, size: int) -> Iterator[tuple[int, float]]:
 def load_offsets(tokenizer: str) -> Offsets:
     """Return a function giving the character spans of a tokenizer's tokens, for `chunk`.
 
-    tokenizer: a tokenizer.json, or a folder that holds one. Special tokens are not added.
-    Raises InputError if it is not there or cannot be read, MissingExtra without the tokenizers package.
+    tokenizer: as `load_tokenizer` takes it; raises what that raises. Special tokens are not added.
     """
-    from pathlib import Path
+    from bptools.chat.tokenizer import load_tokenizer
 
-    path = Path(tokenizer)
-    if path.is_dir():
-        path = path / "tokenizer.json"
-    if not path.is_file():
-        raise InputError(f"{tokenizer}: no tokenizer.json there; name the file or a folder that holds it")
-    try:
-        from tokenizers import Tokenizer
-    except ImportError:
-        raise MissingExtra("tokenizers", "train") from None
-    try:
-        loaded: Any = Tokenizer.from_file(str(path))
-    except Exception as error:  # the package raises plain Exception
-        raise InputError(f"{path}: not a tokenizer that can be read: {str(error).lower()}") from None
-    loaded.no_truncation()
-    loaded.no_padding()
+    loaded = load_tokenizer(tokenizer)
 
     def offsets(text: str) -> list[tuple[int, int]]:
         found: list[tuple[int, int]] = loaded.encode(text, add_special_tokens=False).offsets

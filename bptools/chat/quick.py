@@ -34,7 +34,7 @@ def reader_for(reader: RecordReader, plan: Plan, keys: tuple[str, ...]) -> Read:
         if plan.steps[0] is read_conversation:
             key = plan.conversations[0]
             if key == "messages":
-                return slow if plan.system or not writes_roles(reader) else _canonical(reader, slow)
+                return _canonical(reader, slow) if holds_messages(reader, plan) else slow
             return _turns(reader, slow, plan, keys)
         if plan.pairs and plan.steps[0] is read_pair and len(plan.pairs[0].answers) == 1:
             pair = plan.pairs[0]
@@ -45,6 +45,15 @@ def reader_for(reader: RecordReader, plan: Plan, keys: tuple[str, ...]) -> Read:
 
         return quick_answers.reader_for(reader, plan, keys, slow)
     return slow
+
+
+def holds_messages(reader: RecordReader, plan: Plan) -> bool:
+    """Return whether records with these fields are chats as soon as their `messages` are canonical."""
+    if not plan.simple or not plan.steps or not plan.conversations or not writes_roles(reader):
+        return False
+    from bptools.chat.reader import read_conversation
+
+    return plan.steps[0] is read_conversation and plan.conversations[0] == "messages"
 
 
 def general(reader: RecordReader, plan: Plan) -> Read:

@@ -13,17 +13,16 @@ from __future__ import annotations
 import functools
 import math
 
-# Classes: a ASCII letter, 0 digit, ! punctuation, space, newline, ? control; by lead byte e accented Latin,
+# Classes: a ASCII letter, 0 digit or control, ! punctuation, space, newline; by lead byte e accented Latin,
 # c Greek and Cyrillic, h Hebrew and Arabic, i Indic and Thai, s symbols and typographic marks, k Han, kana
 # and Hangul, w four bytes. Continuation bytes are z and count nothing.
 _CLASSES = bytes(
     ord(
         "\n" if byte in b"\n\r"
         else " " if byte in b" \t"
-        else "0" if chr(byte) in "0123456789"
+        else "0" if chr(byte) in "0123456789" or byte < 32 or byte == 127
         else "a" if byte < 128 and chr(byte).isalpha()
-        else "!" if 32 < byte < 127
-        else "?" if byte < 128
+        else "!" if byte < 128
         else "z" if byte < 0xC0
         else "e" if byte < 0xCC
         else "c" if byte < 0xD6

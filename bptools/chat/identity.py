@@ -1,0 +1,108 @@
+"""What makes two records the same: a key of 128 bits over their content, whatever the rest of them is.
+
+The content of a record is its canonical shape as `bp-chatml` makes it, without ids, weights and other fields:
+so an Alpaca row and the chat made of it have one key, and a record keeps its key when `bp` is added to it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from bptools.chat.roles import CANONICAL
+from bptools.chat.view import Views
+from bptools.core.records import Record, Reject, reparse_exact
+
+_SORTED = orjson.OPT_SORT_KEYS
+
+
+class ContentKeys:
+    """Computes content keys; `views` reads records that are in no shape of their own."""
+
+    def __init__(self, views: Views | None = None) -> None:
+        self._views = views or Views()
+        self._hash = _xxh3_128()
+
+    def key(self, raw: bytes | None, record: Record) -> int:
+        """Return the key of a record: XXH3-128 of its canonical content. Raises Reject, Drop as Views does.
+
+        Of a chat whose turns are role and content alone that content is its messages as JSON with sorted
+        keys; see bptools-jsonl(5) for the others. `raw` is its line, for integers that orjson rounds.
+        """
+        try:
+            if self._views.is_chat(record):
+                messages = record["messages"]
+                for turn in messages:
+                    if len(turn) != 2 or turn["role"] not in CANONICAL or type(turn["content"]) is not str:
+                        break
+                else:
+                    if messages:
+                        return self._hash(orjson.dumps(messages, option=_SORTED))
+        except (KeyError, TypeError):
+            pass
+        exact = record if raw is None else reparse_exact(raw, record)
+        contents = [_content(made) for made in self._views.made(exact)]
+        return self._hash(_canonical(contents[0] if len(contents) == 1 else contents))
+
+
+def _content(made: Record) -> Any:
+    if "messages" in made:
+        turns: list[Any] = _turns(made["messages"])
+    elif "chosen" in made:
+        turns = [*_turns(made["prompt"])]
+        turns.append({"chosen": _turns(made["chosen"]), "rejected": _turns(made["rejected"])})
+    elif "completion" in made:
+        turns = [*_turns(made["prompt"]), {"completion": _turns(made["completion"]), "label": made["label"]}]
+    else:
+        return made["text"]
+    if made.get("tools"):
+        turns.append({"tools": _parsed(made["tools"])})
+    return turns
+
+
+def _turns(messages: list[Record]) -> list[Record]:
+    turns = []
+    for message in messages:
+        turn = {"role": message["role"], "content": message["content"]}
+        if message.get("reasoning_content"):
+            turn["reasoning_content"] = message["reasoning_content"]
+        if message.get("tool_calls"):
+            turn["tool_calls"] = [_call(call) for call in message["tool_calls"]]
+        turns.append(turn)
+    return turns
+
+
+def _call(call: Any) -> Any:
+    function = call.get("function") if type(call) is dict else None
+    if type(function) is not dict:
+        return call
+    return [function.get("name"), _parsed(function.get("arguments"))]
+
+
+def _parsed(value: Any) -> Any:
+    """Return JSON in a string as what it says, so that both ways of writing arguments are one."""
+    if type(value) is not str:
+        return value
+    from bptools.chat import embedded
+
+    found = embedded.parse(value)
+    return value if found is None else found
+
+
+def _canonical(content: Any) -> bytes:
+    try:
+        return orjson.dumps(content, option=_SORTED)
+    except TypeError:  # integers over 64 bits, lone surrogates
+        try:
+            return json.dumps(content, sort_keys=True, separators=(",", ":")).encode("ascii")
+        except RecursionError:
+            raise Reject("too-deep", "nested deeper than JSON can be written") from None
+
+
+def _xxh3_128() -> Callable[[bytes], int]:
+    from xxhash import xxh3_128_intdigest
+
+    return xxh3_128_intdigest  # type: ignore[no-any-return, unused-ignore]

@@ -1,0 +1,154 @@
+"""A record as judges see it: who speaks in which order, and the text of it, whatever its format.
+
+    views = Views(on="assistant")
+    views.text({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}]})
+    # 'Yes?'
+
+Chats in their own shape take a short way; every other record is converted first.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from operator import itemgetter
+from typing import Any
+
+from bptools.chat.convert import Converter, Options
+from bptools.chat.roles import CANONICAL
+from bptools.core.records import Record, Reject, dumps
+
+role_of = itemgetter("role")
+_MOST_NAMES = 10_000
+_SPEAKERS = ("all", "user", "assistant", "system", "tool")
+
+
+def field_value(record: Record, path: str) -> Any:
+    """Return the value at a dotted path (`bp.ppl`) or None; a field that is called so goes first."""
+    if path in record:
+        return record[path]
+    value: Any = record
+    for name in path.split("."):
+        if type(value) is not dict or name not in value:
+            return None
+        value = value[name]
+    return value
+
+
+class Views:
+    """Looks at records. `on` says whose text: all, user, assistant, system, tool, or the name of a field.
+
+    A record of plain text has no speakers: for each of them its text is all of it. The text of a chat is the
+    contents and tool arguments, one after the other on lines of their own; of a preference prompt, chosen and
+    rejected; of a rated record prompt and completion. Its turns are those of the prompt and the answer, with
+    two answers of the chosen one.
+    """
+
+    def __init__(self, options: Options | None = None, on: str = "all") -> None:
+        self._converter = Converter(options)
+        self._convert = self._converter.function()
+        self._on = on
+        self._by_field = on not in _SPEAKERS
+        self._chats: dict[tuple[str, ...], bool] = {}
+
+    def roles(self, record: Record) -> tuple[str, ...]:
+        """Return the roles of the turns in order, none for plain text. Raises Reject, Drop as a Converter."""
+        return tuple(map(role_of, self.turns(record)))
+
+    def is_plain(self, record: Record, roles: tuple[str, ...]) -> bool:
+        """Return whether the record is a chat as it stands, with these roles."""
+        try:
+            return self.is_chat(record) and tuple(map(role_of, record["messages"])) == roles
+        except (KeyError, TypeError):
+            return False
+
+    def turns(self, record: Record) -> list[Record]:
+        """Return the messages of the conversation, its chosen answer last. Raises Reject, Drop."""
+        return [turn for made in self.made(record) for turn in _conversation(made)]
+
+    def text(self, record: Record) -> str:
+        """Return the text that is judged. Raises Reject, Drop."""
+        if self._by_field:
+            return _as_text(field_value(record, self._on))
+        if self.is_chat(record):
+            try:
+                return self._joined(record["messages"])
+            except (KeyError, TypeError):
+                pass
+        return "\n".join(chain.from_iterable(map(self._parts, self.made(record))))
+
+    def is_chat(self, record: Record) -> bool:
+        """Return whether a record with these fields is a chat as soon as its `messages` are canonical."""
+        keys = tuple(record)
+        known = self._chats.get(keys)
+        return self._learn(keys) if known is None else known
+
+    def _joined(self, turns: list[Record]) -> str:
+        """Return the text of turns that are role and content alone. Raises KeyError, TypeError for others."""
+        on = self._on
+        texts: list[str] = []
+        for turn in turns:
+            role = turn["role"]
+            if len(turn) != 2 or role not in CANONICAL:
+                raise TypeError
+            if on in ("all", role):
+                texts.append(turn["content"])
+        if not turns:
+            raise TypeError
+        return "\n".join(texts)
+
+    def made(self, record: Record) -> list[Record]:
+        """Return what the record is in its own shape, of few formats several. Raises Reject, Drop."""
+        made = self._convert(record)
+        return made if type(made) is list else [made]  # type: ignore[list-item]
+
+    def _parts(self, made: Record) -> list[str]:
+        if "messages" in made:
+            turns = made["messages"]
+        elif "chosen" in made:
+            turns = made["prompt"] + made["chosen"] + made["rejected"]
+        elif "completion" in made:
+            turns = made["prompt"] + made["completion"]
+        else:
+            return [made["text"]]
+        on = self._on
+        return [part for turn in turns if on in ("all", turn["role"]) for part in _texts_of(turn)]
+
+    def _learn(self, keys: tuple[str, ...]) -> bool:
+        from bptools.chat.quick import holds_messages
+
+        options = self._converter.options
+        reader = self._converter.reader
+        renamed = options.text_field is not None or any(name in keys for name in options.field_map.values())
+        if len(self._chats) >= _MOST_NAMES:
+            self._chats.clear()
+        found = self._chats[keys] = not renamed and holds_messages(reader, reader.plan(keys))
+        return found
+
+
+def _conversation(made: Record) -> list[Record]:
+    if "messages" in made:
+        turns: list[Record] = made["messages"]
+        return turns
+    for answer in ("chosen", "completion"):
+        if answer in made:
+            return list(made["prompt"] + made[answer])
+    return []
+
+
+def _texts_of(turn: Record) -> list[str]:
+    texts = [turn["content"]]
+    for call in turn.get("tool_calls") or ():
+        arguments = call["function"].get("arguments") if type(call.get("function")) is dict else None
+        texts.append(_as_text(arguments))
+    return texts
+
+
+def _as_text(value: Any) -> str:
+    if type(value) is str:
+        return value
+    if value is None:
+        return ""
+    try:
+        return dumps(value)[:-1].decode("utf-8")
+    except Reject:
+        return str(value)

@@ -1,0 +1,1 @@
+"""Judging records: bounds, quality rules, redaction, sampling and splitting."""

@@ -1,0 +1,114 @@
+"""Bounds on the length of the judged text, in characters and tokens.
+
+Counting tokens is the dear part: an estimate takes 10 us for a kilobyte, a tokenizer 250. What the number of
+bytes decides alone is decided first, so that usual bounds count only the records near them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bptools.chat.tokens import approximate_tokens
+from bptools.quality.finding import Finding
+from bptools.quality.structure import refuse_crossed
+
+_LEAST_PER_CHARACTER = 0.04  # what every character adds to an estimate at the least: see chat/tokens.py
+
+
+class Length:
+    """Bounds in characters (code points) and tokens, both included; None is open.
+
+    tokenizer: count tokens exactly by a `tokenizers.Tokenizer`, without special tokens; else by estimate.
+    """
+
+    def __init__(
+        self,
+        min_chars: int | None = None,
+        max_chars: int | None = None,
+        min_tokens: int | None = None,
+        max_tokens: int | None = None,
+        tokenizer: Any = None,
+    ) -> None:
+        refuse_crossed("chars", min_chars, max_chars)
+        refuse_crossed("tokens", min_tokens, max_tokens)
+        self.min_chars, self.max_chars = min_chars, max_chars
+        self.min_tokens, self.max_tokens = min_tokens, max_tokens
+        self.count: Callable[[str], int] = approximate_tokens
+        self._estimating = tokenizer is None
+        self._most = 1.0  # tokens that one byte can become
+        self._longest = 1 / _LEAST_PER_CHARACTER  # characters that one token can stand for
+        if tokenizer is not None:
+            self.count = lambda text: len(tokenizer.encode(_clean(text), add_special_tokens=False).ids)
+            self._most, self._longest = _extremes(tokenizer)
+        self.ceiling = self._ceiling()
+
+    def __bool__(self) -> bool:
+        bounds = (self.min_chars, self.max_chars, self.min_tokens, self.max_tokens)
+        return any(bound is not None for bound in bounds)
+
+    def _ceiling(self) -> float:
+        """Return how many bytes a line may have so that no bound can be broken, -1 where none can be told."""
+        if self.min_chars or self.min_tokens:
+            return -1
+        tops: list[float] = [] if self.max_chars is None else [self.max_chars]
+        if self.max_tokens is not None:
+            tops.append((self.max_tokens - 1) / self._most)
+        return min(tops, default=-1)
+
+    def broken(self, text: str, most_bytes: float = float("inf")) -> list[Finding]:
+        """Return the bounds that a text breaks. `most_bytes`: its line has so many, so it has no more."""
+        found: list[Finding] = []
+        chars = len(text)
+        if self.min_chars is not None and chars < self.min_chars:
+            found.append(Finding("min-chars", chars, self.min_chars))
+        if self.max_chars is not None and chars > self.max_chars:
+            found.append(Finding("max-chars", chars, self.max_chars))
+        low, high = self.min_tokens, self.max_tokens
+        if low is not None and not (chars >= low * self._longest or self._surely_words(text, low)):
+            return found + self._broken_by(self.count(text))
+        if high is not None:
+            size = min(most_bytes, chars if text.isascii() else 4 * chars)
+            if size * self._most + 1 > high:
+                return found + self._broken_by(self.count(text))
+        return found
+
+    def _broken_by(self, tokens: int) -> list[Finding]:
+        if self.min_tokens is not None and tokens < self.min_tokens:
+            return [Finding("min-tokens", tokens, self.min_tokens)]
+        if self.max_tokens is not None and tokens > self.max_tokens:
+            return [Finding("max-tokens", tokens, self.max_tokens)]
+        return []
+
+    def _surely_words(self, text: str, low: int) -> bool:
+        """Say whether words alone make an estimate of at least `low` tokens.
+
+        Whatever stands between two spaces adds 0.8 to it at the least, 0.4 where it is not ASCII.
+        """
+        if not self._estimating or "  " in text:
+            return False
+        return (text.count(" ") - 1) * (0.8 if text.isascii() else 0.4) >= low
+
+
+def _clean(text: str) -> str:
+    """Return a text that a tokenizer can take: a lone surrogate becomes U+FFFD."""
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace") if not text.isascii() else text
+
+
+def _extremes(tokenizer: Any) -> tuple[float, float]:
+    """Return how many tokens a byte can become and how many characters a token can stand for, at the most.
+
+    A byte-level BPE leaves nothing out and makes at most one token of a byte, besides one for a space that it
+    may put before the text. NFC before it makes at most 3 bytes of one and one character of 4 (Unicode
+    Standard Annex 15, section 9). Of all others nothing is promised.
+    """
+    import json
+
+    made = json.loads(tokenizer.to_str())
+    normalizer = made.get("normalizer")
+    byte_level = '"ByteLevel"' in json.dumps(made.get("pre_tokenizer"))
+    nfc = normalizer == {"type": "NFC"}
+    if not byte_level or made["model"].get("type") != "BPE" or not (nfc or normalizer is None):
+        return float("inf"), float("inf")
+    longest = max(map(len, tokenizer.get_vocab(with_added_tokens=True)), default=1)
+    return (3.0, 4.0 * longest) if nfc else (1.0, float(longest))

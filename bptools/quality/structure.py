@@ -1,0 +1,146 @@
+"""Bounds on the turns of a conversation: how many, by whom, in which order.
+
+All but one depend on the sequence of roles alone, and a set has few sequences: the answer is kept for each of
+them, so that most records cost one look into a dictionary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from bptools.chat.roles import CANONICAL
+from bptools.chat.view import Views, role_of
+from bptools.core.errors import UsageError
+from bptools.core.records import Record
+from bptools.quality.finding import Finding
+
+_MOST_SEQUENCES = 20_000
+
+
+class Structure:
+    """What a conversation must be. What it breaks is told in the order of the options.
+
+    min_turns, max_turns: messages, as bp-detect counts them; plain text has none. require_roles: each must
+    speak. alternating: user and assistant take turns, the user first; a system prompt may lead, and tool
+    results with what the assistant makes of them belong to its turn. ends_with: who speaks last.
+    no_empty_turns: no message without content, but for one that calls a tool.
+    Raises UsageError for a role that there is not and for bounds that exclude each other.
+    """
+
+    def __init__(
+        self,
+        min_turns: int | None = None,
+        max_turns: int | None = None,
+        require_roles: Sequence[str] = (),
+        alternating: bool = False,
+        ends_with: str | None = None,
+        no_empty_turns: bool = False,
+    ) -> None:
+        for role in require_roles:
+            if role not in CANONICAL:
+                raise UsageError(f"--require-role {role}: a role is one of {', '.join(CANONICAL)}")
+        refuse_crossed("turns", min_turns, max_turns)
+        self.min_turns = min_turns
+        self.max_turns = max_turns
+        self.require_roles = tuple(require_roles)
+        self.alternating = alternating
+        self.ends_with = ends_with
+        self.no_empty_turns = no_empty_turns
+
+    def __bool__(self) -> bool:
+        asked = (self.min_turns, self.max_turns, self.ends_with)
+        return any(bound is not None for bound in asked) or bool(
+            self.require_roles or self.alternating or self.no_empty_turns
+        )
+
+    def judge_of(self, views: Views) -> Callable[[Record], list[Finding]]:
+        """Return the function that says what a record breaks; it raises Reject and Drop as `views` does.
+
+        Loops over turns, written out, take half the time of map and itemgetter: 0.35 us for two turns. Text
+        that starts with a character above "!" is not blank, which spares the call of strip.
+        """
+        known: dict[tuple[object, ...], list[Finding]] = {}
+        filled = self.no_empty_turns
+
+        def judge(record: Record) -> list[Finding]:
+            try:
+                names: list[object] = [*record, 0]
+                if filled:
+                    for turn in record["messages"]:
+                        if not (turn["content"] > "!" or turn["content"].strip()):
+                            return slowly(record)
+                        names.append(turn["role"])
+                else:
+                    for turn in record["messages"]:
+                        names.append(turn["role"])  # noqa: PERF401
+                return known[tuple(names)]
+            except (KeyError, TypeError, AttributeError):
+                return slowly(record)
+
+        def slowly(record: Record) -> list[Finding]:
+            roles = views.roles(record)
+            found = self.of_roles(roles)
+            if filled:
+                empty = _first_empty(views.turns(record))
+                if empty is not None:
+                    return [*found, Finding("no-empty-turns", empty, None)]
+            if views.is_plain(record, roles):
+                if len(known) >= _MOST_SEQUENCES:
+                    known.clear()
+                key: tuple[object, ...] = (*record, 0, *roles)
+                known[key] = found
+            return found
+
+        return judge
+
+    def of_roles(self, roles: tuple[str, ...]) -> list[Finding]:
+        """Return what a sequence of roles breaks."""
+        found = []
+        count = len(roles)
+        if self.min_turns is not None and count < self.min_turns:
+            found.append(Finding("min-turns", count, self.min_turns))
+        if self.max_turns is not None and count > self.max_turns:
+            found.append(Finding("max-turns", count, self.max_turns))
+        found += [Finding("require-role", None, role) for role in self.require_roles if role not in roles]
+        if self.alternating:
+            place = _out_of_turn(roles)
+            if place is not None:
+                found.append(Finding("alternating", f"{roles[place]} in turn {place + 1}", None))
+        if self.ends_with is not None and roles[-1:] != (self.ends_with,):
+            found.append(Finding("ends-with", roles[-1] if roles else None, self.ends_with))
+        return found
+
+
+def refuse_crossed(what: str, least: float | None, most: float | None) -> None:
+    """Refuse a minimum above its maximum. Raises UsageError."""
+    if least is not None and most is not None and least > most:
+        raise UsageError(f"--min-{what} {least} is more than --max-{what} {most}: nothing could pass")
+
+
+def _out_of_turn(roles: tuple[str, ...]) -> int | None:
+    """Return the index of the first message that is not its speaker's to say, None when all are."""
+    wanted = "user"
+    for place, role in enumerate(roles):
+        if role == "system" and place == 0:
+            continue
+        after_tool = place > 0 and roles[place - 1] == "tool"
+        if role == "tool":
+            if wanted != "user" or place == 0 or roles[place - 1] not in ("assistant", "tool"):
+                return place
+        elif role == "assistant" and after_tool:
+            pass
+        elif role != wanted:
+            return place
+        else:
+            wanted = "assistant" if role == "user" else "user"
+    return None
+
+
+def _first_empty(turns: list[Record]) -> str | None:
+    for number, turn in enumerate(turns, 1):
+        if not turn["content"].strip() and not turn.get("tool_calls"):
+            return f"{role_of(turn)} in turn {number}"
+    return None
+
+
+__all__ = ["Structure", "refuse_crossed"]
