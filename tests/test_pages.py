@@ -47,6 +47,9 @@ def write_inputs(folder: Path) -> None:
     (folder / "raw.jsonl").write_text(lines(SHAREGPT, ALPACA, CHAT))
     (folder / "mixed.jsonl").write_text(lines(ALPACA, SHAREGPT, CHAT))
     (folder / "clean.jsonl").write_text(lines(CHAT, CHAT))
+    (folder / "chat.jsonl").write_text(lines(CHAT, CHAT, CHAT))
+    (folder / "code.jsonl").write_text(lines(CHAT))
+    (folder / "scored.jsonl").write_text(lines({**CHAT, "source": "dolly", "score": 0.7}))
     (folder / "raw.csv").write_text('query,reply\n"Say\nhi",Hi\n')
     (folder / "more.json.gz").write_bytes(gzip.compress(json.dumps([CHAT, ALPACA]).encode()))
     (folder / "bad.jsonl").write_text(
@@ -73,7 +76,7 @@ def test_example_runs(page: str, line: str, tmp_path: Path) -> None:
     write_inputs(tmp_path)
     done = shell(line, tmp_path)
     assert done.returncode == 0, done.stderr.decode()
-    assert done.stdout or ">" in line or " -o " in line or "doctor" in line
+    assert done.stdout or ">" in line or " -o " in line or " --out-dir " in line or "doctor" in line
 
 
 def test_every_reason_not_to_run_is_needed() -> None:

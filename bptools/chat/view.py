@@ -54,13 +54,6 @@ class Views:
         """Return the roles of the turns in order, none for plain text. Raises Reject, Drop as a Converter."""
         return tuple(map(role_of, self.turns(record)))
 
-    def is_plain(self, record: Record, roles: tuple[str, ...]) -> bool:
-        """Return whether the record is a chat as it stands, with these roles."""
-        try:
-            return self.is_chat(record) and tuple(map(role_of, record["messages"])) == roles
-        except (KeyError, TypeError):
-            return False
-
     def turns(self, record: Record) -> list[Record]:
         """Return the messages of the conversation, its chosen answer last. Raises Reject, Drop."""
         return [turn for made in self.made(record) for turn in _conversation(made)]

@@ -35,6 +35,10 @@ Judge = Callable[["bytes | None", Record], "Drop | Reject | None"]
 Keep = Callable[[bytes, Record], None]
 
 
+class Enough(Exception):
+    """--limit is reached, says a Keep."""
+
+
 class Pipeline:
     """Sources in, records out. See the module's example; `reject` and `drop` speak of the record at hand."""
 

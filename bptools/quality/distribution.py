@@ -4,8 +4,8 @@
     tokens.add(212)
     print("\\n".join(tokens.lines()))
 
-Values are counted one by one until there are 4,096 different ones, then in steps of 1 %, but for whole numbers
-below 1,000: so a percentile is right to within 1 % of its value. Memory: at most about 1 MB.
+Values are counted one by one until there are 4,096 different ones, then in steps of 1 %, but for whole
+numbers below 1,000: so a percentile is right to within 1 % of its value. Memory: at most about 1 MB.
 """
 
 from __future__ import annotations

@@ -7,14 +7,16 @@ them, so that most records cost one look into a dictionary.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from bptools.chat.roles import CANONICAL
 from bptools.chat.view import Views, role_of
 from bptools.core.errors import UsageError
-from bptools.core.records import Record
+from bptools.core.records import Drop, Record, Reject
 from bptools.quality.finding import Finding
 
 _MOST_SEQUENCES = 20_000
+Settled = TypeVar("Settled")
 
 
 class Structure:
@@ -53,43 +55,67 @@ class Structure:
             self.require_roles or self.alternating or self.no_empty_turns
         )
 
-    def judge_of(self, views: Views) -> Callable[[Record], list[Finding]]:
-        """Return the function that says what a record breaks; it raises Reject and Drop as `views` does.
+    def broken(self, record: Record, views: Views) -> list[Finding]:
+        """Return what a record breaks. Raises Reject and Drop as `views` does."""
+        found = self.of_roles(views.roles(record))
+        if self.no_empty_turns:
+            empty = _first_empty(views.turns(record))
+            if empty is not None:
+                found.append(Finding("no-empty-turns", empty, None))
+        return found
 
-        Loops over turns, written out, take half the time of map and itemgetter: 0.35 us for two turns. Text
-        that starts with a character above "!" is not blank, which spares the call of strip.
+    def quick(
+        self, views: Views, settled: Callable[[list[Finding]], Settled], slow: Callable[[Record], Settled]
+    ) -> Callable[[bytes | None, Record], Settled]:
+        """Return a function that says `settled(broken(record, views))`, from memory, or `slow(record)`.
+
+        Users and assistants by turns, which most conversations are, are told by comparing: 1.5 us for 16
+        turns where collecting their roles takes 1.8, and map with itemgetter 1.9. Text that starts with a
+        character above "!" is not blank, which spares the call of strip.
         """
-        known: dict[tuple[object, ...], list[Finding]] = {}
+        known: dict[tuple[object, ...], Settled] = {}
         filled = self.no_empty_turns
 
-        def judge(record: Record) -> list[Finding]:
+        def judge(raw: bytes | None, record: Record) -> Settled:
             try:
-                names: list[object] = [*record, 0]
-                if filled:
-                    for turn in record["messages"]:
-                        if not (turn["content"] > "!" or turn["content"].strip()):
-                            return slowly(record)
-                        names.append(turn["role"])
-                else:
-                    for turn in record["messages"]:
-                        names.append(turn["role"])  # noqa: PERF401
-                return known[tuple(names)]
-            except (KeyError, TypeError, AttributeError):
-                return slowly(record)
+                turns = record["messages"]
+                pairs = iter(turns)
+                for asks in pairs:
+                    says = next(pairs)
+                    if asks["role"] != "user" or says["role"] != "assistant":
+                        return by_roles(record)
+                    if filled and not (asks["content"] > "!" and says["content"] > "!"):
+                        return by_roles(record)
+                key: tuple[object, ...] = (len(turns), *record)
+                return known[key]
+            except (KeyError, TypeError, StopIteration):
+                return by_roles(record)
 
-        def slowly(record: Record) -> list[Finding]:
-            roles = views.roles(record)
-            found = self.of_roles(roles)
-            if filled:
-                empty = _first_empty(views.turns(record))
-                if empty is not None:
-                    return [*found, Finding("no-empty-turns", empty, None)]
-            if views.is_plain(record, roles):
+        def by_roles(record: Record) -> Settled:
+            try:
+                turns = record["messages"]
+                roles = [turn["role"] for turn in turns]
+                key: tuple[object, ...] = (*record, 0, *roles)
+                if not filled or all(turn["content"].strip() for turn in turns):
+                    return known[key] if key in known else learn(record, key, tuple(roles))
+            except (KeyError, TypeError, AttributeError):
+                pass
+            return slow(record)
+
+        def learn(record: Record, key: tuple[object, ...], roles: tuple[str, ...]) -> Settled:
+            verdict = slow(record)
+            try:
+                plain = views.is_chat(record) and views.roles(record) == roles
+            except (Reject, Drop):
+                plain = False
+            if plain:
                 if len(known) >= _MOST_SEQUENCES:
                     known.clear()
-                key: tuple[object, ...] = (*record, 0, *roles)
-                known[key] = found
-            return found
+                known[key] = settled(self.of_roles(roles))
+                if roles == ("user", "assistant") * (len(roles) // 2):
+                    pair_key: tuple[object, ...] = (len(roles), *record)
+                    known[pair_key] = known[key]
+            return verdict
 
         return judge
 

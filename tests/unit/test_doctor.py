@@ -46,7 +46,15 @@ def test_requirements_are_those_of_the_package() -> None:
 
 def test_all_is_every_extra_that_goes_together() -> None:
     (line,) = PROJECT["optional-dependencies"]["all"]
-    assert set(re.findall(r"[\w-]+", line)) - {"bptools"} == {"train", "bnb", "gguf", "gpu", "mlx"}
+    assert set(re.findall(r"[\w-]+", line)) - {"bptools"} == {
+        "train",
+        "redact",
+        "language",
+        "bnb",
+        "gguf",
+        "gpu",
+        "mlx",
+    }
 
 
 def test_good_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

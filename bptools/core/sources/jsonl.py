@@ -19,7 +19,7 @@ from bptools.core.sources.base import (
     not_object,
 )
 
-_BATCH_BYTES = 16 << 10
+_BATCH_BYTES = 24 << 10
 _KEPT_OF_LONG_LINE = 64 << 10
 _OBJECTS_ONLY = {dict}
 

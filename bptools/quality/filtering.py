@@ -1,0 +1,178 @@
+"""What bp-filter does with its options as plain values: make a sieve, mix sources, run, show figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from bptools.chat.view import Views
+from bptools.core.errors import UsageError
+from bptools.core.pipeline import Enough
+from bptools.core.records import Drop, Record, Reject
+from bptools.core.report import by_count
+from bptools.quality.fields import Range, parse_where
+from bptools.quality.length import Length
+from bptools.quality.sieve import Judge, Sieve
+from bptools.quality.structure import Structure
+
+if TYPE_CHECKING:
+    from bptools.core.intake import Intake
+    from bptools.core.pipeline import Pipeline
+    from bptools.quality.measures import Measures
+    from bptools.quality.redact import Redactor
+    from bptools.quality.shaping import Shaping
+
+
+def sieve(
+    views: Views,
+    structure: Mapping[str, Any],
+    length: Mapping[str, int | None],
+    tokenizer: str | None,
+    keep_match: Sequence[str],
+    drop_match: Sequence[str],
+    ranges: Sequence[str],
+    wheres: Sequence[str],
+    drop_marked: bool,
+    languages: str | None,
+    language_score: float,
+    rules: Sequence[str],
+    thorough: bool,
+) -> Sieve:
+    """Return the sieve that options ask for. Raises UsageError, InputError, MissingExtra."""
+    loaded = None
+    if tokenizer is not None:
+        if length["min_tokens"] is None and length["max_tokens"] is None:
+            raise UsageError("--tokenizer counts for --min-tokens and --max-tokens; give one of them")
+        from bptools.chat.tokenizer import load_tokenizer
+
+        loaded = load_tokenizer(tokenizer)
+    language = rule_set = None
+    if languages is not None:
+        from bptools.quality.language import Language
+
+        language = Language(_items(languages), language_score)
+    if rules:
+        from bptools.quality.rules import parse_rules
+
+        rule_set = parse_rules(list(rules))
+    return Sieve(
+        views,
+        Structure(**structure),
+        Length(**length, tokenizer=loaded),
+        [Range(text) for text in ranges],
+        parse_where(wheres),
+        keep_match,
+        drop_match,
+        language,
+        rule_set,
+        drop_marked,
+        thorough,
+    )
+
+
+def mix(intake: Intake, how: str, until: Literal["all", "first"]) -> None:
+    """Have the sources read in turn or by weight. Raises UsageError."""
+    if how == "concat":
+        if until == "first":
+            raise UsageError("--mix-until first needs --mix round-robin or weights")
+        return
+    from bptools.quality.mix import interleave, parse_mix
+
+    found = parse_mix(how, len(intake.sources()))
+    weights = None if isinstance(found, str) else found
+    intake.schedule = lambda sources: (item for _, item in interleave(sources, weights, until))
+
+
+def check(
+    orders: Mapping[str, object],
+    splits: Mapping[str, object],
+    out_dir: str | None,
+    output: str,
+    group_by: str | None,
+) -> None:
+    """Refuse options that exclude each other, and one without the other that it needs. Raises UsageError."""
+    ordered = [name for name, value in orders.items() if value]
+    given = [name for name, value in splits.items() if value is not None]
+    for names in (ordered, given):
+        if len(names) > 1:
+            raise UsageError(f"{names[0]} and {names[1]} exclude each other")
+    if given and out_dir is None:
+        raise UsageError(f"{given[0]} writes several files; name their folder with --out-dir")
+    if out_dir is not None and not given:
+        raise UsageError(f"--out-dir needs one of {', '.join(splits)}")
+    if out_dir is not None and output != "-":
+        raise UsageError("--out-dir and -o exclude each other")
+    if "--chunks" in given and not ordered:
+        raise UsageError("--chunks cuts an ordered set; it needs --order or --shuffle")
+    if group_by is not None and "--split" not in given:
+        raise UsageError("--group-by keeps the groups of --split together")
+
+
+def redactor(kinds: str, region: str) -> Redactor:
+    """Return the redactor for a list of kinds. Raises UsageError, MissingExtra."""
+    from bptools.quality.redact import Redactor
+
+    return Redactor(_items(kinds), region)
+
+
+def run(pipe: Pipeline, sieve: Sieve, shaping: Shaping | None) -> None:
+    """Judge and shape every record, measuring what is bounded where a report is asked for."""
+    judge = sieve.fastest()
+    measures = None
+    if pipe.settings.report is not None:
+        from bptools.quality.measures import Measures
+
+        measures = Measures(sieve)
+        judge = _measured(judge, measures)
+    try:
+        if shaping is None:
+            pipe.sift(judge)
+        else:
+            pipe.sift(judge, shaping.keep, shaping.keep_marked)
+    except Enough:
+        pass
+    finally:
+        if measures is not None:
+            pipe.report_fields["distributions"] = measures.as_json()
+    if shaping is not None:
+        shaping.finish()
+
+
+def show_stats(pipe: Pipeline, sieve: Sieve) -> None:
+    """Judge and measure every record, and write figures in place of records; nothing is kept or dropped."""
+    from bptools.quality.measures import Measures
+
+    sieve.thorough = True
+    measures = Measures(sieve, everything=True)
+    reasons: dict[str, int] = {}
+
+    def judge(raw: bytes | None, record: Record) -> Drop | Reject | None:
+        why = sieve.judge(raw, record)
+        if isinstance(why, Drop):
+            for note in why.notes():
+                reasons[note["reason"]] = reasons.get(note["reason"], 0) + 1
+        return why
+
+    def count(line: bytes, record: Record) -> None:
+        pipe.counts.out += 1
+
+    pipe.sift(_measured(judge, measures), count)
+    pipe.report_fields["distributions"] = measures.as_json()
+    pipe.report_fields["reasons"] = dict(sorted(reasons.items()))
+    lines = [f"{pipe.counts.read} records, {pipe.counts.out} would pass"]
+    if reasons:
+        lines.append(f"reasons: {by_count(reasons)}")
+    for line in [*lines, "", *measures.lines()]:
+        pipe.write_line(line.encode("utf-8", "backslashreplace") + b"\n")
+
+
+def _measured(judge: Judge, measures: Measures) -> Judge:
+    def measure(raw: bytes | None, record: Record) -> Drop | Reject | None:
+        measures.add(raw, record)
+        return judge(raw, record)
+
+    return measure
+
+
+def _items(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]

@@ -1,0 +1,280 @@
+"""From records that passed to the set that is wanted: redacted, sampled, ordered, split.
+
+Lines go through four steps in this order; each may hold them back until the last one has come. What a step
+holds back waits in temporary files beyond 16 MiB of memory, so that no set is too large.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+from collections.abc import Callable
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from bptools.chat.view import Views, field_value
+from bptools.core.pipeline import Enough
+from bptools.core.records import Drop, Record, dumps, loads
+from bptools.core.spill import SortedSpill
+from bptools.quality.sample import Reservoir, Share, parse_sample, shuffle_keys
+
+if TYPE_CHECKING:
+    from bptools.core.folder import OutputFolder
+    from bptools.core.pipeline import Pipeline
+    from bptools.quality.redact import Redactor
+
+Sink = Callable[[bytes, Record], None]
+
+
+class Shaping:
+    """The steps after judging. Give `keep` to `Pipeline.sift`, then call `finish`."""
+
+    def __init__(self, pipe: Pipeline, views: Views, seed: int) -> None:
+        self._pipe = pipe
+        self._views = views
+        self._seed = seed
+        self._limit = pipe.settings.limit
+        self._keys: Any = None
+        self._redactor: Redactor | None = None
+        self._sample: Share | Reservoir | None = None
+        self._sample_text = ""
+        self._offered = 0  # to the sample, those that are only held for their place included
+        self._marked: set[int] = set()  # which of these --tag marked
+        self._places: list[str] = []
+        self._sorter: SortedSpill | None = None
+        self._sort_key: Callable[[bytes, Record], int | float] = lambda line, record: 0
+        self._sink: Sink = self._write
+        self._chunks = 0
+        self._folder: OutputFolder | None = None
+
+    # what is wanted
+
+    def redact(self, redactor: Redactor) -> None:
+        """Replace personal data and secrets."""
+        self._redactor = redactor
+
+    def sample(self, text: str) -> None:
+        """Keep N records or P% of them. Raises UsageError."""
+        wanted = parse_sample(text)
+        settings = self._pipe.settings
+        if isinstance(wanted, float):
+            self._sample = Share(wanted, self._seed)
+        else:
+            everything = settings.tag or settings.explain or settings.dropped is not None
+            self._sample = Reservoir(wanted, self._seed, keep_losers=everything)
+        self._sample_text = text
+
+    def shuffle(self) -> None:
+        """Put the records in an order of chance."""
+        keys = shuffle_keys(self._seed)
+        self._sort_by(lambda line, record: next(keys))
+
+    def order(self, by: str, backwards: bool) -> None:
+        """Order by difficulty, tokens or a number in a field, ascending; records without one go last."""
+        sign = -1 if backwards else 1
+        views = self._views
+        if by == "difficulty":
+            from bptools.quality.difficulty import difficulty
+
+            self._sort_by(lambda line, record: sign * difficulty(views.text(record)))
+        elif by == "tokens":
+            from bptools.chat.tokens import approximate_tokens
+
+            self._sort_by(lambda line, record: sign * float(approximate_tokens(views.text(record))))
+        else:
+            self._sort_by(lambda line, record: _number(field_value(record, by), sign))
+
+    def _sort_by(self, key: Callable[[bytes, Record], int | float]) -> None:
+        self._sorter = SortedSpill()
+        self._sort_key = key
+
+    def into(
+        self, path: str, split: str | None, group_by: str | None, split_by: str | None, chunks: int | None
+    ) -> None:
+        """Write files of a folder: the sides of a split, one for each value of a field, or equal chunks.
+
+        Raises UsageError, OutputError.
+        """
+        from bptools.core.folder import OutputFolder
+
+        parts = None
+        if split is not None:
+            from bptools.quality.split import parse_split
+
+            parts = parse_split(split)
+        self._folder = OutputFolder(path)
+        self._pipe.write_into(self._folder)
+        if parts is not None:
+            self._folder.declare(f"{name}.jsonl" for name, _ in parts)
+            self._sink = self._to_side(parts, group_by)
+        elif split_by is not None:
+            self._sink = self._to_value(split_by)
+        elif chunks is not None:
+            from bptools.quality.difficulty import chunk_name
+
+            self._folder.declare(chunk_name(number, chunks) for number in range(1, chunks + 1))
+            self._chunks = chunks
+
+    def _to_side(self, parts: list[tuple[str, float]], group_by: str | None) -> Sink:
+        from bptools.quality.split import Sides, group_key
+
+        sides = Sides(parts, self._seed)
+        field = group_by or "bp.dup_of"  # a copy goes where its original goes
+
+        def put(line: bytes, record: Record) -> None:
+            value = field_value(record, field)
+            key = self._key(line, record) if value is None else group_key(value)
+            self._put(f"{sides.side(key)}.jsonl", line)
+
+        return put
+
+    def _to_value(self, field: str) -> Sink:
+        from bptools.quality.split import MISSING, file_name
+
+        def put(line: bytes, record: Record) -> None:
+            value = field_value(record, field)
+            there = value is not None or field in record
+            self._put(f"{file_name(value if there else MISSING)}.jsonl", line)
+
+        return put
+
+    # the steps
+
+    def keep(self, line: bytes, record: Record) -> None:
+        """Take a record that passed. Raises Reject where it cannot be written anew."""
+        line, record = self._redacted(line, record)
+        if self._sample is None:
+            self._ordered(line, record)
+            return
+        key = self._key(line, record)
+        if isinstance(self._sample, Share):
+            if self._sample.takes(key):
+                self._ordered(line, record)
+            else:
+                self._lose(None, line, record)
+            return
+        if self._pipe.settings.explain:
+            self._places.append(self._pipe.intake.place)
+        self._sample.offer(key, line)
+        self._offered += 1
+
+    def keep_marked(self, line: bytes, record: Record) -> None:
+        """Take a record that --tag marked: it is out of the sample, as if it had been dropped."""
+        line, record = self._redacted(line, record)
+        if isinstance(self._sample, Reservoir):
+            self._marked.add(self._offered)
+            self._sample.hold(line)
+            self._offered += 1
+        else:
+            self._ordered(line, record)
+
+    def _redacted(self, line: bytes, record: Record) -> tuple[bytes, Record]:
+        if self._redactor is None:
+            return line, record
+        cleaned = self._redactor.record(record, line)
+        return (line, record) if cleaned is record else (dumps(cleaned), cleaned)
+
+    def _ordered(self, line: bytes, record: Record) -> None:
+        if self._sorter is not None:
+            self._sorter.add(self._sort_key(line, record), line)
+        else:
+            self._sink(line, record)
+
+    def finish(self) -> None:
+        """Pass on what was held back; what --limit leaves of it is dropped."""
+        if isinstance(self._sample, Reservoir):
+            self._finish_sample(self._sample)
+        if self._sorter is not None:
+            self._finish_order(self._sorter)
+        if self._folder is not None:
+            files = self._folder.files()
+            shown = ", ".join(f"{entry['records']} {name}" for name, entry in files.items())
+            self._pipe.messages.info(f"{self._folder.path}: {shown or 'no file'}")
+        if self._redactor is not None:
+            notes = self._pipe.counts.notes
+            notes.update({f"redacted-{kind}": count for kind, count in self._redactor.counts.items()})
+
+    def _finish_sample(self, sample: Reservoir) -> None:
+        places = iter(self._places)
+        passed = 0
+        for line, chosen in sample:
+            chosen = chosen or passed in self._marked
+            place = next(places, None)
+            passed += 1
+            self._unless_enough(self._ordered if chosen else functools.partial(self._lose, place), line)
+        for _ in range(self._offered - passed):  # the losers that were not stored
+            self._pipe.counts.drop("sample")
+
+    def _lose(self, place: str | None, line: bytes, record: Record) -> None:
+        why = Drop("sample", None, self._sample_text)
+        self._pipe.drop(why, line, record, self._ordered, place)
+
+    def _finish_order(self, sorter: SortedSpill) -> None:
+        if not self._chunks:
+            for line in sorter:
+                self._unless_enough(self._sink, line)
+            return
+        from bptools.quality.difficulty import chunk_name, chunks
+
+        lines = iter(sorter)
+        for number, size in enumerate(chunks(len(sorter), self._chunks), 1):
+            name = chunk_name(number, self._chunks)
+            for line in islice(lines, size):
+                self._put(name, line)
+
+    def _unless_enough(self, step: Sink, line: bytes) -> None:
+        """Take the step, or drop the line when --limit is reached."""
+        counts = self._pipe.counts
+        if self._limit is None or counts.out < self._limit:
+            with contextlib.suppress(Enough):
+                step(line, _parsed(line))
+        elif self._pipe.settings.tag:
+            counts.drop("limit")  # marked or not, it does not go on
+        else:
+            self._pipe.drop(Drop("limit", None, self._limit), line, _parsed(line), place="held back")
+
+    def _put(self, name: str, line: bytes) -> None:
+        assert self._folder is not None
+        self._folder.write(name, line)
+        self._count()
+
+    def _write(self, line: bytes, record: Record) -> None:
+        self._pipe.write_line(line)
+        self._count()
+
+    def _count(self) -> None:
+        counts = self._pipe.counts
+        counts.out += 1
+        if counts.out == self._limit:
+            raise Enough
+
+    def _key(self, line: bytes, record: Record) -> int:
+        if self._keys is None:
+            from bptools.chat.identity import ContentKeys
+
+            self._keys = ContentKeys(self._views)
+        key: int = self._keys.key(line, record)
+        return key
+
+
+def _number(value: object, sign: int) -> float:
+    if type(value) is int or type(value) is float:
+        try:
+            return sign * float(value)
+        except OverflowError:
+            return sign * math.copysign(_LARGEST, value)
+    return _LARGEST
+
+
+_LARGEST = 1.7976931348623157e308
+
+
+def _parsed(line: bytes) -> Record:
+    try:
+        record: Record = orjson.loads(line)
+    except ValueError:
+        record = loads(line)  # type: ignore[assignment]
+    return record
