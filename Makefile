@@ -16,6 +16,7 @@ PIP_ARGS ?=
 ARGS     ?=
 PYTHON   ?=
 PY       := $(VENV)/bin/python
+PEERS    := .bench/peers/bin/python
 PIP      := -m pip --disable-pip-version-check install -qq $(PIP_ARGS)
 HOME_DIR  = $(PREFIX)/lib/bptools
 SHARED   := man/man1 man/man5 man/man7 bash-completion/completions zsh/site-functions fish/vendor_completions.d
@@ -23,7 +24,7 @@ SHARED   := man/man1 man/man5 man/man7 bash-completion/completions zsh/site-func
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := check
-.PHONY: check help venv test test-all lint format types docs docs-check cases bench chaos install uninstall clean
+.PHONY: check help venv test test-all lint format types docs docs-check cases bench bench-peers chaos install uninstall clean
 
 # $(call environment,DIR): a virtual environment in DIR and the constraints that hold for its Python.
 # Some systems split ensurepip off; pip can then install itself from outside.
@@ -89,7 +90,10 @@ cases: venv  ## rewrite what the golden cases expect; review the diff
 	@$(PY) -m tests.golden $(ARGS)
 
 bench: venv  ## measure against peers; DATA=FILE.jsonl adds your own
-	@$(PY) -m tests.bench $(if $(DATA),--data $(DATA)) $(ARGS)
+	@$(PY) -m tests.bench $(if $(wildcard $(PEERS)),--peers $(PEERS)) $(if $(DATA),--data $(DATA)) $(ARGS)
+
+bench-peers:  ## install the peers of make bench in an environment of their own
+	@"$${PYTHON:-python3}" -m venv .bench/peers && $(PEERS) $(PIP) -r tests/bench/peers.txt
 
 chaos: venv  ## full-size fuzz and kill matrices
 	@$(PY) -m tests.chaos $(ARGS)

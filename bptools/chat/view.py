@@ -49,6 +49,7 @@ class Views:
         self._on = on
         self._by_field = on not in _SPEAKERS
         self._chats: dict[tuple[str, ...], bool] = {}
+        self._sequences: set[tuple[str, ...]] = set()
 
     def roles(self, record: Record) -> tuple[str, ...]:
         """Return the roles of the turns in order, none for plain text. Raises Reject, Drop as a Converter."""
@@ -78,16 +79,26 @@ class Views:
     def _joined(self, turns: list[Record]) -> str:
         """Return the text of turns that are role and content alone. Raises KeyError, TypeError for others."""
         on = self._on
+        roles: list[str] = []
         texts: list[str] = []
         for turn in turns:
-            role = turn["role"]
-            if len(turn) != 2 or role not in CANONICAL:
+            if len(turn) != 2:
                 raise TypeError
-            if on in ("all", role):
-                texts.append(turn["content"])
-        if not turns:
-            raise TypeError
+            roles.append(turn["role"])
+            texts.append(turn["content"])
+        if tuple(roles) not in self._sequences:
+            self._learn_sequence(tuple(roles))
+        if on != "all":
+            texts = [text for text, role in zip(texts, roles) if role == on]
         return "\n".join(texts)
+
+    def _learn_sequence(self, roles: tuple[str, ...]) -> None:
+        """Remember a sequence of roles that are what they say. Raises TypeError for others."""
+        if not roles or not all(role in CANONICAL for role in roles):
+            raise TypeError
+        if len(self._sequences) >= _MOST_NAMES:
+            self._sequences.clear()
+        self._sequences.add(roles)
 
     def made(self, record: Record) -> list[Record]:
         """Return what the record is in its own shape, of few formats several. Raises Reject, Drop."""

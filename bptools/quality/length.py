@@ -6,6 +6,7 @@ bytes decides alone is decided first, so that usual bounds count only the record
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -42,6 +43,9 @@ class Length:
             self.count = lambda text: len(tokenizer.encode(_clean(text), add_special_tokens=False).ids)
             self._most, self._longest = _extremes(tokenizer)
         self.ceiling = self._ceiling()
+        # a text of so many characters in a line of so few bytes breaks nothing
+        self._enough = max(self.min_chars or 0, (self.min_tokens or 0) * self._longest)
+        self._few_bytes = self._top()
 
     def __bool__(self) -> bool:
         bounds = (self.min_chars, self.max_chars, self.min_tokens, self.max_tokens)
@@ -49,17 +53,20 @@ class Length:
 
     def _ceiling(self) -> float:
         """Return how many bytes a line may have so that no bound can be broken, -1 where none can be told."""
-        if self.min_chars or self.min_tokens:
-            return -1
-        tops: list[float] = [] if self.max_chars is None else [self.max_chars]
-        if self.max_tokens is not None:
-            tops.append((self.max_tokens - 1) / self._most)
-        return min(tops, default=-1)
+        return -1 if self.min_chars or self.min_tokens else self._top()
+
+    def _top(self) -> float:
+        """Return up to how many bytes no upper bound can be broken."""
+        chars = math.inf if self.max_chars is None else self.max_chars
+        tokens = math.inf if self.max_tokens is None else (self.max_tokens - 1) / self._most
+        return min(chars, tokens)
 
     def broken(self, text: str, most_bytes: float = float("inf")) -> list[Finding]:
         """Return the bounds that a text breaks. `most_bytes`: its line has so many, so it has no more."""
-        found: list[Finding] = []
         chars = len(text)
+        if chars >= self._enough and most_bytes <= self._few_bytes:
+            return []
+        found: list[Finding] = []
         if self.min_chars is not None and chars < self.min_chars:
             found.append(Finding("min-chars", chars, self.min_chars))
         if self.max_chars is not None and chars > self.max_chars:

@@ -64,9 +64,10 @@ class Sieve:
         )
         self._keep = [_expression("--keep-match", text) for text in keep_match]
         self._drop = [_expression("--drop-match", text) for text in drop_match]
-        self._of_text = bool(self.length or self._keep or self._drop or language or rules)
-        only_length = not (self._keep or self._drop or language or rules)
-        self._ceiling = self.length.ceiling if only_length else -1
+        self._of_length = bool(self.length)
+        self._of_text = bool(self._of_length or self._keep or self._drop or language or rules)
+        self._only_length = not (self._keep or self._drop or language or rules)
+        self._ceiling = self.length.ceiling if self._only_length else -1
 
     def judge(self, raw: bytes | None, record: Record) -> Drop | Reject | None:
         """Return why a record does not pass, None when it does."""
@@ -83,7 +84,14 @@ class Sieve:
                     return Drop(*broken[0])
             if not self._of_text or (raw is not None and len(raw) <= self._ceiling):
                 return None
-            first = next(self._findings_of_text(raw, self.views.text(record)), None)
+            text = self.views.text(record)
+            if self._of_length:
+                broken = self.length.broken(text, len(raw) if raw is not None else math.inf)
+                if broken:
+                    return Drop(*broken[0])
+            if self._only_length:
+                return None
+            first = next(self._findings_of_text(text), None)
             return Drop(*first) if first is not None else None
         except (Reject, Drop) as why:  # no known shape, or a comparison that nobody won
             return why
@@ -112,11 +120,11 @@ class Sieve:
         if self._of_turns:
             yield from self._broken_turns(raw, record)
         if self._of_text and not (raw is not None and len(raw) <= self._ceiling):
-            yield from self._findings_of_text(raw, self.views.text(record))
-
-    def _findings_of_text(self, raw: bytes | None, text: str) -> Iterator[Finding]:
-        if self.length:
+            text = self.views.text(record)
             yield from self.length.broken(text, len(raw) if raw is not None else math.inf)
+            yield from self._findings_of_text(text)
+
+    def _findings_of_text(self, text: str) -> Iterator[Finding]:
         if self._keep and not any(expression.search(text) for expression in self._keep):
             yield Finding("keep-match", None, "|".join(expression.pattern for expression in self._keep))
         for expression in self._drop:

@@ -241,8 +241,13 @@ class _Tally:
         self.listed.append(f"{name}: ours {ours}, theirs {theirs}: {cause}: record {self.records}: {excerpt}")
 
 
-def compare_file(path: str, arguments: argparse.Namespace, answers: Iterator[Answer] | None) -> None:
-    """Judge the records of one file, and print what both sides said."""
+Speeds = dict[str, float]
+
+
+def compare_file(
+    path: str, limit: int, timed: int, answers: Iterator[Answer] | None
+) -> tuple[_Tally, Speeds, Speeds]:
+    """Judge the records of one file; return what both sides said, our records per CPU second, and theirs."""
     from bptools.quality.rules import RULES, parse_rules
     from bptools.quality.words import words
 
@@ -250,9 +255,9 @@ def compare_file(path: str, arguments: argparse.Namespace, answers: Iterator[Ans
     rules = {name: parse_rules([name]) for name in RULES}
     tally = _Tally()
     held: list[str] = []
-    for text in texts_of(path, arguments.limit):
+    for text in texts_of(path, limit):
         tally.records += 1
-        if len(held) < arguments.timed:
+        if len(held) < timed:
             held.append(text)
         answer: Answer = next(answers) if answers else {}
         same_words = answer.get("words") == _checksum(words(text))
@@ -265,7 +270,13 @@ def compare_file(path: str, arguments: argparse.Namespace, answers: Iterator[Ans
     one = parse_rules(list(_TOGETHER))
     speeds = _speeds(held, {name: sets[name].first for name in SETS}, one.all, one.first) if held else {}
     theirs = next(answers)["speeds"] if answers else {}
-    _print(path, tally, speeds, theirs, arguments.list)
+    return tally, speeds, theirs
+
+
+def ask_reference(python: str, files: list[str], limit: int, timed: int, each_rule: bool) -> Iterator[Answer]:
+    """Have another interpreter judge the files; yield its answers as they come."""
+    options = [f"--limit={limit}", f"--timed={timed}", *([] if each_rule else ["--sets-only"])]
+    return _answers([python, __file__, "--as-reference", *options, *files])
 
 
 def _print(path: str, tally: _Tally, speeds: dict[str, float], theirs: dict[str, float], listed: int) -> None:
@@ -304,11 +315,12 @@ def main() -> None:
         return
     answers = None
     if arguments.reference:
-        options = [f"--limit={arguments.limit}", f"--timed={arguments.timed}"]
-        options += ["--sets-only"] if arguments.sets_only else []
-        answers = _answers([arguments.reference, __file__, "--as-reference", *options, *arguments.files])
+        answers = ask_reference(
+            arguments.reference, arguments.files, arguments.limit, arguments.timed, each_rule
+        )
     for path in arguments.files:
-        compare_file(path, arguments, answers)
+        tally, speeds, theirs = compare_file(path, arguments.limit, arguments.timed, answers)
+        _print(path, tally, speeds, theirs, arguments.list)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bptools.core.errors import UsageError
 from bptools.quality.rules import PARAMETERS, RULES, SETS, Finding, parse_rules
 from bptools.quality.words import words
+from tests.golden import ROOT
 
 EVERY_SET = ["gopher", "c4", "c4-paragraph", "fineweb"]
 EVERYTHING = parse_rules(EVERY_SET)
@@ -95,12 +96,30 @@ def test_defaults_are_the_published_limits():
         "line_punct_thr": 0.12, "short_line_thr": 0.67, "char_duplicates_ratio": 0.01, "new_line_ratio": 0.3,
     }  # fmt: skip
     assert {name: p.default for name, p in PARAMETERS.items()} == {
-        "min_words_per_line": 3, "max_word_length": 1000, "terminal_punctuation": True, "javascript": True,
+        "min_top_occurrences": 1, "min_words_per_line": 3, "max_word_length": 1000, "terminal_punctuation": True, "javascript": True,
         "policy": True, "citations": True, "min_paragraph_len": 200, "short_line_length": 30,
     }  # fmt: skip
     assert SETS["gopher"] == SETS["gopher-quality"] + SETS["gopher-repetition"]
     assert set(RULES) == {name for members in SETS.values() for name in members}
     assert all(rule.paper and rule.description for rule in RULES.values())
+
+
+def test_the_page_tells_every_rule_and_its_limit():
+    page = (ROOT / "bptools" / "commands" / "pages" / "bp-filter.txt").read_text(encoding="utf-8")
+    for name, entry in {**RULES, **PARAMETERS}.items():
+        if re.fullmatch(r"(top_[34]|dup_([6-9]|10))_gram_char_frac|lorem_ipsum|curly_bracket", name):
+            continue  # told in the lines of their smallest, or without a limit
+        shown = "on" if entry.default is True else f"{entry.default:.12g}"
+        assert re.search(rf"^    {name}={re.escape(shown)}  +", page, re.MULTILINE), name
+
+
+def test_a_run_that_occurs_once_can_be_no_top_run():
+    text = "Al Capone died in 1947, smartphones came in 1992."
+    assert parse_rules(["top_4_gram_char_frac"]).first(text) is not None
+    assert parse_rules(["top_4_gram_char_frac,min_top_occurrences=2"]).first(text) is None
+    twice = text + " " + text
+    found = parse_rules(["top_4_gram_char_frac,min_top_occurrences=2"]).first(twice)
+    assert found == parse_rules(["top_4_gram_char_frac"]).first(twice) is not None
 
 
 # --- C4 looks only at lines that it would keep

@@ -47,7 +47,7 @@ class RuleSet:
             if name == "gopher-quality":
                 yield "gopher", quality_values(page, chosen)
             elif name == "gopher-repetition":
-                yield "gopher", repetition_values(page, chosen)
+                yield "gopher", repetition_values(page, chosen, self.parameters)
             elif name == "c4":
                 yield name, c4_values(page, chosen, self.parameters, exact)
             elif name == "c4-paragraph":

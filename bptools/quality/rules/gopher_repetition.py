@@ -22,7 +22,9 @@ _BY_SIZE = tuple((n, f"top_{n}_gram_char_frac", True) for n in TOP_NGRAMS) + tup
 )
 
 
-def repetition_values(page: Page, chosen: Mapping[str, float]) -> Iterator[tuple[str, float]]:
+def repetition_values(
+    page: Page, chosen: Mapping[str, float], parameters: Mapping[str, int]
+) -> Iterator[tuple[str, float]]:
     """Yield (rule, value) for the chosen rules, in datatrove's order; ("empty", 0) for white space alone."""
     text = page.text
     if not text or text.isspace():
@@ -36,7 +38,8 @@ def repetition_values(page: Page, chosen: Mapping[str, float]) -> Iterator[tuple
         for n, name, top in sizes:
             runs.grow(n)
             if top:
-                yield name, (runs.top_characters() / len(text) if len(words) >= n else 0)
+                least = parameters["min_top_occurrences"]
+                yield name, (runs.top_characters(least) / len(text) if len(words) >= n else 0)
             else:
                 yield name, runs.repeated_characters() / len(text)
 
@@ -100,10 +103,11 @@ class _Runs:
                     repeated.add(came)
         return {at: came for at, came in earlier.items() if came in repeated}
 
-    def top_characters(self) -> int:
+    def top_characters(self, least: int) -> int:
         """Return the characters (and blanks) of the most frequent run, times its occurrences.
 
-        Of runs equally frequent it is the one that comes first: the first of all if none is repeated.
+        Of runs equally frequent it is the one that comes first: the first of all if none is repeated. 0 where
+        it occurs less than `least` times.
         """
         top, most = 0, 1
         if self.first_at:
@@ -112,6 +116,8 @@ class _Runs:
                 counts[start] = counts.get(start, 0) + 1
             top = max(counts, key=counts.__getitem__)
             most = counts[top]
+        if most < least:
+            return 0
         return (sum(map(len, self.words[top : top + self.n])) + self.n - 1) * most
 
     def repeated_characters(self) -> int:

@@ -91,6 +91,7 @@ _RULES = (
 RULES: dict[str, Rule] = {rule.name: rule for rule in _RULES}
 
 _PARAMETERS = (
+    Parameter("min_top_occurrences", "gopher-repetition", 1, "a run that occurs less often is no top run"),
     Parameter("min_words_per_line", "c4", 3, "a line is kept with so many words"),
     Parameter("max_word_length", "c4", 1000, "a line with a word of more characters is not kept"),
     Parameter("terminal_punctuation", "c4", True, "keep only lines that end in . ? ! \" or '"),
