@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+PARTS: dict[str, tuple[str, ...]] = {  # the fields of a shape that hold messages
+    "chat": ("messages",),
+    "preference": ("prompt", "chosen", "rejected"),
+    "rated": ("prompt", "completion"),
+    "text": (),
+}
 FORMATS: dict[str, str] = {
     "messages": "chat",  # [{"role", "content"}], whatever the field is called
     "sharegpt": "chat",  # [{"from", "value"}]

@@ -44,20 +44,19 @@ class ContentKeys:
         except (KeyError, TypeError):
             pass
         exact = record if raw is None else reparse_exact(raw, record)
-        contents = [_content(made) for made in self._views.made(exact)]
+        shape, several = self._views.made(exact)
+        contents = [_content(shape, made) for made in several]
         return self._hash(_canonical(contents[0] if len(contents) == 1 else contents))
 
 
-def _content(made: Record) -> Any:
-    if "messages" in made:
-        turns: list[Any] = _turns(made["messages"])
-    elif "chosen" in made:
-        turns = [*_turns(made["prompt"])]
-        turns.append({"chosen": _turns(made["chosen"]), "rejected": _turns(made["rejected"])})
-    elif "completion" in made:
-        turns = [*_turns(made["prompt"]), {"completion": _turns(made["completion"]), "label": made["label"]}]
-    else:
+def _content(shape: str, made: Record) -> Any:
+    if shape == "text":
         return made["text"]
+    turns: list[Any] = _turns(made["messages" if shape == "chat" else "prompt"])
+    if shape == "preference":
+        turns.append({"chosen": _turns(made["chosen"]), "rejected": _turns(made["rejected"])})
+    elif shape == "rated":
+        turns.append({"completion": _turns(made["completion"]), "label": made["label"]})
     if made.get("tools"):
         turns.append({"tools": _parsed(made["tools"])})
     return turns

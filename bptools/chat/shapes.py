@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bptools.chat.formats import PARTS
 from bptools.chat.reader import RecordReader, build
 from bptools.core.records import Drop, Record, Reject
 
 if TYPE_CHECKING:
     from bptools.chat.convert import Options
-
-_PARTS = {
-    "chat": ("messages",),
-    "preference": ("prompt", "chosen", "rejected"),
-    "rated": ("prompt", "completion"),
-    "text": (),
-}
 
 
 class Shaper:
@@ -47,7 +41,7 @@ class Shaper:
             made = [record]
         if self.options.on_markup == "drop":
             for one in made:
-                self._drop_markup(one, _PARTS[self.reader.shape])
+                self._drop_markup(one, PARTS[self.reader.shape])
         if self.options.text or self.options.to == "text":
             from bptools.chat.rendering import render
 
@@ -98,12 +92,12 @@ class Shaper:
     def _edit(self, record: Record, shape: str) -> Record:
         options = self.options
         changed: Record = {}
-        for name in _PARTS[shape]:
+        for name in PARTS[shape]:
             messages = record[name]
             new = self._edit_messages(messages)
             if new is not messages:
                 changed[name] = new
-        first = _PARTS[shape][0]
+        first = PARTS[shape][0]
         if options.system is not None or options.system_default is not None:
             messages = changed[first] if first in changed else record[first]
             new = with_system(messages, options.system, options.system_default)

@@ -9,11 +9,11 @@ Chats in their own shape take a short way; every other record is converted first
 
 from __future__ import annotations
 
-from itertools import chain
 from operator import itemgetter
 from typing import Any
 
 from bptools.chat.convert import Converter, Options
+from bptools.chat.formats import PARTS
 from bptools.chat.roles import CANONICAL
 from bptools.core.records import Record, Reject, dumps
 
@@ -57,7 +57,9 @@ class Views:
 
     def turns(self, record: Record) -> list[Record]:
         """Return the messages of the conversation, its chosen answer last. Raises Reject, Drop."""
-        return [turn for made in self.made(record) for turn in _conversation(made)]
+        shape, several = self.made(record)
+        names = [name for name in PARTS[shape] if name != "rejected"]
+        return [turn for made in several for name in names for turn in made[name]]
 
     def text(self, record: Record) -> str:
         """Return the text that is judged. Raises Reject, Drop."""
@@ -68,7 +70,8 @@ class Views:
                 return self._joined(record["messages"])
             except (KeyError, TypeError):
                 pass
-        return "\n".join(chain.from_iterable(map(self._parts, self.made(record))))
+        shape, several = self.made(record)
+        return "\n".join([part for made in several for part in self._parts(shape, made)])
 
     def is_chat(self, record: Record) -> bool:
         """Return whether a record with these fields is a chat as soon as its `messages` are canonical."""
@@ -100,20 +103,18 @@ class Views:
             self._sequences.clear()
         self._sequences.add(roles)
 
-    def made(self, record: Record) -> list[Record]:
-        """Return what the record is in its own shape, of few formats several. Raises Reject, Drop."""
-        made = self._convert(record)
-        return made if type(made) is list else [made]  # type: ignore[list-item]
+    def made(self, record: Record) -> tuple[str, list[Record]]:
+        """Return the shape of a record and what it is in that shape, of few formats several records.
 
-    def _parts(self, made: Record) -> list[str]:
-        if "messages" in made:
-            turns = made["messages"]
-        elif "chosen" in made:
-            turns = made["prompt"] + made["chosen"] + made["rejected"]
-        elif "completion" in made:
-            turns = made["prompt"] + made["completion"]
-        else:
+        Raises Reject, Drop.
+        """
+        made = self._convert(record)
+        return self._converter.shape, made if type(made) is list else [made]  # type: ignore[list-item]
+
+    def _parts(self, shape: str, made: Record) -> list[str]:
+        if shape == "text":
             return [made["text"]]
+        turns = [turn for name in PARTS[shape] for turn in made[name]]
         on = self._on
         return [part for turn in turns if on in ("all", turn["role"]) for part in _texts_of(turn)]
 
@@ -127,16 +128,6 @@ class Views:
             self._chats.clear()
         found = self._chats[keys] = not renamed and holds_messages(reader, reader.plan(keys))
         return found
-
-
-def _conversation(made: Record) -> list[Record]:
-    if "messages" in made:
-        turns: list[Record] = made["messages"]
-        return turns
-    for answer in ("chosen", "completion"):
-        if answer in made:
-            return list(made["prompt"] + made[answer])
-    return []
 
 
 def _texts_of(turn: Record) -> list[str]:

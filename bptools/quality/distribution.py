@@ -17,7 +17,7 @@ _BAR = 40
 _WIDTH = math.log(1.01)
 _EXACT = 1000
 _MOST_VALUES = 4096
-_LARGEST = 1.7e308
+_LARGEST = 1e300
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 
 
@@ -39,10 +39,7 @@ class Distribution:
         if value is None:
             self.missing += 1
             return
-        try:
-            value = float(value)
-        except OverflowError:  # an integer of more than 308 digits
-            value = math.copysign(_LARGEST, value)
+        value = float(min(max(value, -_LARGEST), _LARGEST))  # an integer can be too large for a float
         self.count += 1
         self.total += value
         if value < self.low:
@@ -166,6 +163,8 @@ def _nice(step: float, whole: bool) -> float:
 
 
 def _rounded(value: float) -> float:
+    if math.isinf(value):
+        return value
     return int(value) if value == int(value) else float(f"{value:.4g}")
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
 from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -265,7 +264,7 @@ def _number(value: object, sign: int) -> float:
         try:
             return sign * float(value)
         except OverflowError:
-            return sign * math.copysign(_LARGEST, value)
+            return sign * (_LARGEST if value > 0 else -_LARGEST)
     return _LARGEST
 
 
