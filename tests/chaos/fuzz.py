@@ -17,6 +17,7 @@ from bptools.core.records import Drop, Reject, dumps, dumps_report, loads
 from bptools.core.sources.base import ReadOptions, Source
 from bptools.core.sources.opening import make_reader
 from bptools.core.streams import CountingFile, Input, RawStream, decompressed
+from tests.chaos.judges import Judges
 
 TOKENS = [
     b"\x00", b"\xff", b"\xed\xa0\x80", b"\\ud800", b"\\u0000", b"\xef\xbb\xbf", b"\r\n", b"\r", b"\n\n", b'"', b"\\",
@@ -127,6 +128,7 @@ class Feeder:
             Converter(Options(reasoning="inline", tool_args="object", unescape=True, system_default="s")),
         ]
         self.profile = Profile()
+        self.judges = Judges()
         self.counts = {"inputs": 0, "records": 0, "rejects": 0}
 
     def feed(self, name: str, data: bytes, options: ReadOptions, which: int) -> None:
@@ -173,7 +175,8 @@ class Feeder:
                 loads(written)
         except (Reject, Drop) as why:
             assert why.reason
-        assert repr(record) == before, "the converter changed its argument"
+        self.judges.judge(line, record)
+        assert repr(record) == before, "the record was changed"
 
     def _check_lines(self, opened: Input, data: bytes, compression: str | None, accounted: int) -> None:
         if compression is not None:

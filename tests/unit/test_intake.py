@@ -84,7 +84,7 @@ def test_a_mixture_names_the_file_of_each_record_and_reject(tmp_path: Path) -> N
 
 
 def test_a_mixture_that_ends_early_closes_what_it_opened(tmp_path: Path) -> None:
-    made, _, counts = intake(tmp_path, ["a.jsonl", "b.jsonl"])
+    made, _, _ = intake(tmp_path, ["a.jsonl", "b.jsonl"])
     made.schedule = lambda sources: chain([next(sources[1])], [next(sources[0])])
     assert [record for _, record in made] == [{"b": 0}, {"a": 0}]
     assert all(opened.stream.closed for _, _, opened in made._hashes)
