@@ -169,7 +169,7 @@ class Converter:
             return out
         plain = self.reader.plain
         for key, value in record.items():
-            if type(value) is not str and key != plain and _is_large(value):
+            if type(value) is not str and key != plain and is_large(value):
                 break
         else:
             return out
@@ -184,14 +184,15 @@ class Converter:
             self.notes.update(notes)
 
 
-def _is_large(value: object) -> bool:
+def is_large(value: object) -> bool:
+    """Say whether a value holds a float that may be an integer over 64 bits, which orjson rounds."""
     if type(value) is float:
         return abs(value) >= _LARGE
     try:
         if type(value) is list:
-            return any(_is_large(item) for item in value if type(item) is not str)
+            return any(is_large(item) for item in value if type(item) is not str)
         if type(value) is dict:
-            return any(_is_large(item) for item in value.values() if type(item) is not str)
+            return any(is_large(item) for item in value.values() if type(item) is not str)
     except RecursionError:
         return True
     return False

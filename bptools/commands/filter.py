@@ -9,7 +9,7 @@ from typing import Annotated, Literal, NoReturn, Optional
 
 from bptools.core import cli
 from bptools.core.errors import UsageError
-from bptools.core.options import data_command, option
+from bptools.core.options import data_command, option, pairs
 from bptools.core.pipeline import Pipeline
 
 app = cli.command_app()
@@ -35,6 +35,7 @@ def filter_records(
     ends_with: Annotated[Optional[Literal["user", "assistant", "system", "tool"]], option("--ends-with", help="Drop conversations that another role ends.")] = None,
     no_empty_turns: Annotated[bool, option("--no-empty-turns", help="Drop conversations with a blank turn.")] = False,
     on: Annotated[str, option("--on", metavar="WHAT", help="The text that is judged: all, user, assistant, system, tool, or a field.")] = "all",
+    role_map: Annotated[Texts, option("--role-map", metavar="NAME=ROLE", help="Say what an unknown role is; may be repeated.")] = None,
     keep_match: Annotated[Texts, option("--keep-match", metavar="REGEX", help="Drop texts in which no such expression is found; may be repeated.")] = None,
     drop_match: Annotated[Texts, option("--drop-match", metavar="REGEX", help="Drop texts in which one is found; may be repeated.")] = None,
     range: Annotated[Texts, option("--range", metavar="FIELD=LO:HI", help="Drop what has no number from LO to HI in a field; may be repeated.")] = None,
@@ -66,7 +67,10 @@ def filter_records(
 
     settings = pipe.settings
     pipe.intake.coerce = as_conversation
-    views = Views(Options(text_field=settings.text_field, field_map=settings.field_map), on)
+    reading = Options(
+        role_map=pairs("--role-map", role_map), text_field=settings.text_field, field_map=settings.field_map
+    )
+    views = Views(reading, on)
     sieve = filtering.sieve(
         views,
         structure={
@@ -97,6 +101,7 @@ def filter_records(
     filtering.mix(pipe.intake, mix, mix_until)
     filtering.check(
         {"--shuffle": shuffle, "--order": order},
+        reverse,
         {"--split": split, "--split-by": split_by, "--chunks": chunks},
         out_dir,
         settings.output,

@@ -1,6 +1,6 @@
 """A folder of files made together: all in place with a manifest.json, or nothing changed.
 
-    bp-filter --split train=.9,val=.1 -o data/ records.jsonl   # data/train.jsonl, data/val.jsonl, manifest
+    bp-filter --split train=.9,val=.1 --out-dir data/ records.jsonl   # train.jsonl, val.jsonl, manifest.json
 
 manifest.json is written last and removed first, so where it is the files beside it are complete and belong
 together; it lists each with its records, bytes and sha256. Files of an earlier run are replaced by the same
@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from bptools.core.errors import BpError, DataError, Exit, OutputError, ReadWriteError
+from bptools.core.errors import BpError, DataError, Exit, OutputError, ReadWriteError, UsageError
 from bptools.core.output import AtomicFile, write_file
 from bptools.core.records import dumps_report
-from bptools.core.streams import reason_of
+from bptools.core.streams import allow_descriptors, reason_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -38,7 +38,6 @@ MANIFEST = "manifest.json"
 UNFINISHED = ".bptools-unfinished.json"  # there while files are put in place: which of them are ours
 MOST_FILES = 500
 _PART_BUFFER = 64 << 10  # of each file; 500 of them make 32 MB
-_SPARE_DESCRIPTORS = 64
 
 
 class Busy(BpError):
@@ -108,9 +107,12 @@ class OutputFolder:
     def declare(self, names: Iterable[str]) -> None:
         """Say which files there will be, and no others; they are there after `commit` even if empty.
 
-        Raises OutputError for what would be refused at `commit`, so that it is refused before the work.
+        Raises OutputError for what would be refused at `commit`, so that it is refused before the work, and
+        UsageError for too many.
         """
         names = list(names)
+        if len(names) > self._most_files:
+            raise UsageError(f"{len(names)} files in '{self.path}' are too many; at most {self._most_files}")
         self._refuse(names)
         for name in names:
             self._open(name)
@@ -259,7 +261,7 @@ class OutputFolder:
                 f"{other} and {name} are the same file in '{self.path}'; write the values in one case first"
             )
         if len(self._parts) % 100 == 0:
-            _allow_descriptors(len(self._parts) + 100 + _SPARE_DESCRIPTORS)
+            allow_descriptors(len(self._parts) + 100)
         part = self._parts[name] = _Part(self._at(name))
         return part
 
@@ -326,16 +328,3 @@ def _undisturbed() -> Iterator[None]:
             signal.signal(number, handler)
         if came:
             signal.raise_signal(came[-1])
-
-
-def _allow_descriptors(count: int) -> None:
-    """Raise the soft limit of open files to this many, as far as the hard one lets us."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < count:
-        wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

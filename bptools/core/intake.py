@@ -15,7 +15,7 @@ from bptools.core.records import Record, Reject
 from bptools.core.report import Counts
 from bptools.core.sources.base import Coerce, Reader, ReadOptions, RejectCallback, Source, no_coercion
 from bptools.core.sources.opening import make_reader
-from bptools.core.streams import Input, open_input
+from bptools.core.streams import Input, allow_descriptors, open_input
 
 Item = tuple["bytes | None", Record]
 Batch = tuple[Sequence["bytes | None"], Sequence[Record]]
@@ -80,7 +80,7 @@ class Intake:
 
     def locate(self, index: int) -> None:
         """Make `line` that of the record at `index` of the batch."""
-        if self.reader is not None:
+        if self.reader is not None and self.schedule is None:
             self.reader.locate(index + self._skipped)
 
     @property
@@ -98,10 +98,12 @@ class Intake:
         for source in self.sources():
             self._open(source)
             assert self.reader is not None
+            ended = False
             try:
                 yield self.reader
+                ended = True
             finally:
-                self._close()
+                self._close(ended)
 
     def _in_turn(self) -> Iterator[Item]:
         for reader in self.readers():
@@ -109,7 +111,9 @@ class Intake:
 
     def _mixed(self, schedule: Schedule) -> Iterator[Item]:
         """Yield from all sources as the schedule says, each opened when it is first asked."""
-        sources = [self._one(source) for source in self.sources()]
+        named = self.sources()
+        allow_descriptors(len(named))
+        sources = [self._one(source) for source in named]
         try:
             yield from schedule(sources)
         finally:
@@ -121,23 +125,25 @@ class Intake:
         reader, opened = self.reader, self.input
         assert reader is not None
         records = iter(reader)
+        ended = False
         try:
             while True:
                 self.source, self.reader, self.input = source, reader, opened  # others were at work since
                 item = next(records, None)
                 if item is None:
+                    ended = True
                     return
                 yield item
         finally:
             self.source, self.reader, self.input = source, reader, opened
-            self._close()
+            self._close(ended)
 
-    def _close(self) -> None:
-        """Count what the source held besides records, and close it."""
+    def _close(self, ended: bool) -> None:
+        """Count what the source held besides records, and close it; `ended`: it was read to its end."""
         if self.reader is not None:
             self.counts.blank += self.reader.blank
         if self.input is not None:
-            if self.input.raw.damage is not None:
+            if ended and self.input.raw.damage is not None:
                 self.refuse(self.line, self.input.raw.damage, b"")
             self.input.close()
             self.input = None

@@ -28,19 +28,29 @@ def manifest_of(pipe: Pipeline) -> dict[str, Any]:
     if pipe.folder is None:  # which lists its files itself
         name, size = pipe.settings.output, pipe.output_bytes
         made["output"] = {"name": name, "bytes": size, "sha256": pipe.output_sha256}
+    else:
+        made["files"] = pipe.folder.files()
     return {**made, "counts": counts}
 
 
 def record_run(pipe: Pipeline) -> None:
     """Write the manifest beside the output file, last, and a ledger entry where BP_LEDGER asks for one."""
     manifest = manifest_of(pipe)
-    if "output" not in manifest:
-        return
     line = dumps_report(manifest)
     if pipe.output_is_file:
         write_file(pipe.settings.output + ".manifest.json", line)
     ledger = os.environ.get("BP_LEDGER")
     if ledger:
         os.makedirs(ledger, exist_ok=True)
-        name = f"{manifest['output']['sha256'][:16]}-{pipe.command}.json"
+        name = f"{_sha256_of(manifest)[:16]}-{pipe.command}.json"
         write_file(os.path.join(ledger, name), line)
+
+
+def _sha256_of(manifest: dict[str, Any]) -> str:
+    """Return the hash of the output, of a folder that of its files' names and hashes."""
+    if "files" not in manifest:
+        return str(manifest["output"]["sha256"])
+    import hashlib
+
+    listed = "".join(f"{entry['sha256']}  {name}\n" for name, entry in manifest["files"].items())
+    return hashlib.sha256(listed.encode()).hexdigest()

@@ -11,7 +11,7 @@ an exception leaves neither target nor litter.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from bptools import __version__
@@ -138,13 +138,15 @@ class Pipeline:
         counts = self.counts
         limit = self.settings.limit if keep is None else None
         for raws, records in self.intake.batches():
-            verdicts = list(map(judge, raws, records))
-            if keep is None and limit is None and not any(verdicts) and raws[0] is not None:
-                counts.read += len(records)
-                self.write_line(b"".join(raws))  # type: ignore[arg-type]
-                counts.out += len(records)
-                continue
-            for index, why in enumerate(verdicts):
+            verdicts: Iterable[Drop | Reject | None] = map(judge, raws, records)
+            if keep is None and limit is None and not self.settings.strict and raws[0] is not None:
+                verdicts = list(verdicts)
+                if not any(verdicts):
+                    counts.read += len(records)
+                    self.write_line(b"".join(raws))  # type: ignore[arg-type]
+                    counts.out += len(records)
+                    continue
+            for index, why in enumerate(verdicts):  # what comes after an early end is not judged
                 counts.read += 1
                 raw, record = raws[index], records[index]
                 self.intake.locate(index)
@@ -211,19 +213,21 @@ class Pipeline:
         record: Record,
         keep: Keep | None = None,
         place: str | None = None,
+        final: bool = False,
     ) -> None:
         """Drop a record with its reasons, or under --tag pass it on with them in `bp.drop`.
 
-        place: where it was read, if it is not the record at hand. Raises Reject as `dumps` does.
+        place: where it was read, if it is not the record at hand. final: also under --tag it does not go on.
+        Raises Reject as `dumps` does.
         """
         settings = self.settings
         marked: bytes | None = None
         if settings.tag or self._dropped is not None:
             marked = mark_dropped(raw if raw is not None else dumps(record), record, why)
         if settings.explain:
-            verb = "tagged" if settings.tag else "dropped"
+            verb = "tagged" if settings.tag and not final else "dropped"
             self.messages.info(f"{place or self.intake.place}: {verb}: {'; '.join(why.explained())}")
-        if settings.tag and marked is not None:
+        if settings.tag and marked is not None and not final:
             self.counts.drops[why.reason] = self.counts.drops.get(why.reason, 0) + 1
             if keep is None:
                 self.write(marked)
@@ -255,7 +259,7 @@ class Pipeline:
                 self.folder.abort()
             return False
         failure: BpError | None = error if isinstance(error, DataError) else None
-        failure = self._rejects.finish() or failure
+        failure = failure or self._rejects.finish()
         self._commit(failure)
         self.messages.info(self.counts.summary())
         if failure is not None and failure is not error:
@@ -279,6 +283,9 @@ class Pipeline:
                     from bptools.core.manifest import manifest_of
 
                     self.folder.commit(manifest_of(self))
+                    files = self.folder.files().items()
+                    shown = ", ".join(f"{entry['records']} {name}" for name, entry in files)
+                    self.messages.info(f"{self.folder.path}: {shown or 'no file'}")
                 if self._output_hash is not None:
                     from bptools.core.manifest import record_run
 
@@ -312,9 +319,12 @@ def _refuse_collisions(settings: PipelineSettings) -> None:
         "--rejects": settings.rejects,
         "--dropped": settings.dropped,
         "--report": settings.report,
+        "the manifest of --output": settings.output + ".manifest.json" if settings.output != "-" else None,
     }
     taken: dict[str, str] = {}
     for option, name in outputs.items():
+        if name == "-" and settings.output == "-":
+            raise UsageError(f"{option} - would mix with the records on standard output; name a file")
         if name is None or (os.path.exists(name) and not os.path.isfile(name)):
             continue  # devices and pipes can be shared
         path = os.path.realpath(name)

@@ -179,9 +179,11 @@ def splice_bp(raw: bytes, record: Record, added: Record) -> bytes:
     `raw` ends in one newline and holds `record`. Raises Reject as `dumps` does.
     """
     if "bp" in record:
-        old = record["bp"]
-        merged = {**old, **added} if type(old) is dict else added
-        return dumps({**reparse_exact(raw, record), "bp": merged})
+        exact = reparse_exact(raw, record)
+        old = exact["bp"]
+        if type(old) is not dict:  # not ours: kept apart
+            old = {} if old is None else {"kept": {"bp": old}}
+        return dumps({**exact, "bp": {**old, **added}})
     end = raw.rindex(b"}")
     comma = b"," if record else b""
     return raw[:end] + comma + b'"bp":' + dumps(added)[:-1] + b"}\n"
@@ -193,6 +195,10 @@ def mark_dropped(raw: bytes, record: Record, why: Drop) -> bytes:
     Raises Reject as `dumps` does.
     """
     old = record.get("bp")
-    earlier = old.get("drop") if type(old) is dict else None
+    earlier = old.get("drop", []) if type(old) is dict else []
+    earlier = earlier if type(earlier) is list else [earlier]
     notes = why.notes()
-    return splice_bp(raw, record, {"drop": earlier + notes if type(earlier) is list else notes})
+    try:
+        return splice_bp(raw, record, {"drop": earlier + notes})
+    except Reject:  # half a surrogate pair in a value; what the record holds itself stays as it is
+        return splice_bp(raw, record, {"drop": earlier + [{**note, "value": None} for note in notes]})

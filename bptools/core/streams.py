@@ -6,6 +6,7 @@ which turns every record into a system call.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import stat
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 BUFFER_BYTES = 256 << 10
 READ_BYTES = 64 << 10  # a pipe's worth; larger ones fall out of the cache before they are parsed
+_SPARE_DESCRIPTORS = 64
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
@@ -235,6 +237,20 @@ def _unzstd(raw: RawStream) -> RawStream:
             raise MissingExtra("backports.zstd", "zstd") from None
     below: io.BufferedReader[Any] = io.BufferedReader(raw, BUFFER_BYTES)
     return Decompressed(zstd.ZstdFile(below), "zstd", below, raw)
+
+
+def allow_descriptors(count: int) -> None:
+    """Let this many files be open besides the usual ones, as far as the system lets us."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + _SPARE_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def read_small_file(path: str) -> str:

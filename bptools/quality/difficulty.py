@@ -1,6 +1,6 @@
 """How hard a text is to learn from, roughly: a number to order records by, easy ones first.
 
-bp-filter --order difficulty --chunks 5 -o stages/ data.jsonl
+bp-filter --order difficulty --chunks 5 --out-dir stages/ data.jsonl
 """
 
 from __future__ import annotations

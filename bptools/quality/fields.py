@@ -9,12 +9,19 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from bptools.chat.convert import is_large
 from bptools.chat.view import field_value
 from bptools.core.errors import UsageError
 from bptools.core.records import Record, decode_value, reparse_exact
 from bptools.quality.finding import Finding
 
-_ROUNDED = 2.0**63  # orjson reads larger integers as floats
+
+def exact_value(raw: bytes | None, record: Record, path: str) -> Any:
+    """Return the value at a path as the line has it, integers beyond 64 bits included; None without one."""
+    value = field_value(record, path)
+    if raw is not None and type(value) in (float, list, dict) and is_large(value):
+        return field_value(reparse_exact(raw, record), path)
+    return value
 
 
 class Range:
@@ -40,9 +47,7 @@ class Range:
 
     def value(self, raw: bytes | None, record: Record) -> int | float | None:
         """Return the number, exact also beyond 64 bits; None where there is no number."""
-        value = field_value(record, self.field)
-        if type(value) is float and abs(value) >= _ROUNDED and raw is not None:
-            value = field_value(reparse_exact(raw, record), self.field)
+        value = exact_value(raw, record, self.field)
         return value if type(value) is int or type(value) is float else None
 
     def broken(self, raw: bytes | None, record: Record) -> Finding | None:
@@ -72,9 +77,7 @@ class Where:
 
     def broken(self, raw: bytes | None, record: Record) -> Finding | None:
         """Return why the record is not wanted."""
-        value = field_value(record, self.field)
-        if type(value) is float and abs(value) >= _ROUNDED and raw is not None:
-            value = field_value(reparse_exact(raw, record), self.field)
+        value = exact_value(raw, record, self.field)
         if self._has(value) is not self.negated:
             return None
         return Finding(self.reason, value, self.limit)

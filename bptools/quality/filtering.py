@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -85,12 +86,15 @@ def mix(intake: Intake, how: str, until: Literal["all", "first"]) -> None:
 
 def check(
     orders: Mapping[str, object],
+    reverse: bool,
     splits: Mapping[str, object],
     out_dir: str | None,
     output: str,
     group_by: str | None,
 ) -> None:
     """Refuse options that exclude each other, and one without the other that it needs. Raises UsageError."""
+    if reverse and not orders["--order"]:
+        raise UsageError("--reverse turns --order round; give it too")
     ordered = [name for name, value in orders.items() if value]
     given = [name for name, value in splits.items() if value is not None]
     for names in (ordered, given):
@@ -112,7 +116,10 @@ def redactor(kinds: str, region: str) -> Redactor:
     """Return the redactor for a list of kinds. Raises UsageError, MissingExtra."""
     from bptools.quality.redact import Redactor
 
-    return Redactor(_items(kinds), region)
+    wanted = _items(kinds)
+    if not wanted:
+        raise UsageError("--redact names nothing to redact; choose from email, phone, key, ip")
+    return Redactor(wanted, region)
 
 
 def run(pipe: Pipeline, sieve: Sieve, shaping: Shaping | None) -> None:
@@ -136,6 +143,7 @@ def run(pipe: Pipeline, sieve: Sieve, shaping: Shaping | None) -> None:
             pipe.report_fields["distributions"] = measures.as_json()
     if shaping is not None:
         shaping.finish()
+    _warn_of_absent(pipe, sieve)
 
 
 def show_stats(pipe: Pipeline, sieve: Sieve) -> None:
@@ -155,8 +163,11 @@ def show_stats(pipe: Pipeline, sieve: Sieve) -> None:
 
     def count(line: bytes, record: Record) -> None:
         pipe.counts.out += 1
+        if pipe.counts.out == pipe.settings.limit:
+            raise Enough
 
-    pipe.sift(_measured(judge, measures), count)
+    with contextlib.suppress(Enough):
+        pipe.sift(_measured(judge, measures), count)
     pipe.report_fields["distributions"] = measures.as_json()
     pipe.report_fields["reasons"] = dict(sorted(reasons.items()))
     lines = [f"{pipe.counts.read} records, {pipe.counts.out} would pass"]
@@ -164,6 +175,12 @@ def show_stats(pipe: Pipeline, sieve: Sieve) -> None:
         lines.append(f"reasons: {by_count(reasons)}")
     for line in [*lines, "", *measures.lines()]:
         pipe.write_line(line.encode("utf-8", "backslashreplace") + b"\n")
+
+
+def _warn_of_absent(pipe: Pipeline, sieve: Sieve) -> None:
+    """Say when no record had the field that --on names: it may be a slip of the pen."""
+    if pipe.counts.read and sieve.views.never_found:
+        pipe.messages.warn(f"no record has the field '{sieve.views.on}' that --on names")
 
 
 def _measured(judge: Judge, measures: Measures) -> Judge:

@@ -16,6 +16,7 @@ long a text.
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -94,6 +95,8 @@ class Language:
     def __init__(self, wanted: Iterable[str], min_score: float = 0.65) -> None:
         self.wanted = list(dict.fromkeys(code.strip().lower() for code in wanted))
         self.min_score = min_score
+        if math.isnan(min_score):
+            raise UsageError("--min-language-score is no number")
         if not self.wanted:
             raise UsageError("no language to keep; write ISO 639 codes such as en or zh")
         self._identifier = Identifier()

@@ -42,7 +42,6 @@ class Length:
         if tokenizer is not None:
             self.count = lambda text: len(tokenizer.encode(_clean(text), add_special_tokens=False).ids)
             self._most, self._longest = _extremes(tokenizer)
-        self.ceiling = self._ceiling()
         # a text of so many characters in a line of so few bytes breaks nothing
         self._enough = max(self.min_chars or 0, (self.min_tokens or 0) * self._longest)
         self._few_bytes = self._top()
@@ -50,10 +49,6 @@ class Length:
     def __bool__(self) -> bool:
         bounds = (self.min_chars, self.max_chars, self.min_tokens, self.max_tokens)
         return any(bound is not None for bound in bounds)
-
-    def _ceiling(self) -> float:
-        """Return how many bytes a line may have so that no bound can be broken, -1 where none can be told."""
-        return -1 if self.min_chars or self.min_tokens else self._top()
 
     def _top(self) -> float:
         """Return up to how many bytes no upper bound can be broken."""
@@ -90,32 +85,52 @@ class Length:
     def _surely_words(self, text: str, low: int) -> bool:
         """Say whether words alone make an estimate of at least `low` tokens.
 
-        Whatever stands between two spaces adds 0.8 to it at the least, 0.4 where it is not ASCII.
+        What is not blank and stands between two spaces adds 0.8 at the least, 0.4 where it is not ASCII.
         """
-        if not self._estimating or "  " in text:
+        if not self._estimating or any(blank in text for blank in ("  ", "\n", "\t", "\r")):
             return False
         return (text.count(" ") - 1) * (0.8 if text.isascii() else 0.4) >= low
 
 
 def _clean(text: str) -> str:
     """Return a text that a tokenizer can take: a lone surrogate becomes U+FFFD."""
-    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace") if not text.isascii() else text
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _extremes(tokenizer: Any) -> tuple[float, float]:
     """Return how many tokens a byte can become and how many characters a token can stand for, at the most.
 
-    A byte-level BPE leaves nothing out and makes at most one token of a byte, besides one for a space that it
-    may put before the text. NFC before it makes at most 3 bytes of one and one character of 4 (Unicode
-    Standard Annex 15, section 9). Of all others nothing is promised.
+    A byte-level BPE that knows every byte and leaves nothing out makes at most one token of a byte. NFC
+    before it makes at most 3 bytes of one and one character of 4 (Unicode Standard Annex 15, section 9).
+    Nothing is promised of all others: (inf, inf).
     """
     import json
 
     made = json.loads(tokenizer.to_str())
-    normalizer = made.get("normalizer")
-    byte_level = '"ByteLevel"' in json.dumps(made.get("pre_tokenizer"))
-    nfc = normalizer == {"type": "NFC"}
-    if not byte_level or made["model"].get("type") != "BPE" or not (nfc or normalizer is None):
-        return float("inf"), float("inf")
-    longest = max(map(len, tokenizer.get_vocab(with_added_tokens=True)), default=1)
-    return (3.0, 4.0 * longest) if nfc else (1.0, float(longest))
+    nothing = math.inf, math.inf
+    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+    if made["model"].get("type") != "BPE" or not _splits_bytes(made.get("pre_tokenizer"), vocabulary):
+        return nothing
+    if any(token.get("lstrip") or token.get("rstrip") for token in made.get("added_tokens", ())):
+        return nothing
+    longest = max(map(len, vocabulary), default=1)
+    if made.get("normalizer") is None:
+        return 1.0, float(longest)
+    return (3.0, 4.0 * longest) if made["normalizer"] == {"type": "NFC"} else nothing
+
+
+def _splits_bytes(pre_tokenizer: Any, vocabulary: dict[str, int]) -> bool:
+    """Return whether text is cut into pieces of bytes that are all known, with nothing removed or added."""
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    steps = [pre_tokenizer]
+    if type(pre_tokenizer) is dict and pre_tokenizer.get("type") == "Sequence":
+        steps = pre_tokenizer.get("pretokenizers", [])
+    kinds = [step.get("type") for step in steps if type(step) is dict]
+    if len(kinds) != len(steps) or kinds[-1:] != ["ByteLevel"] or steps[-1].get("add_prefix_space", True):
+        return False
+    cuts = all(
+        kind == "Digits" or (kind == "Split" and step.get("behavior") != "Removed")
+        for kind, step in zip(kinds[:-1], steps)
+    )
+    return cuts and all(symbol in vocabulary for symbol in ByteLevel.alphabet())

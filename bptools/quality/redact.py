@@ -182,8 +182,9 @@ _DOMAIN = re.compile(
     rf"@(?:((?:{_LABEL}\.){{1,8}}(xn--[A-Za-z0-9-]{{2,59}}|(?![0-9])[{_LETTER}]{{2,24}}))(?![{_LETTER}])"
     rf"|((?:{_CJK_LABEL}\.){{1,8}}(?:{_CJK_ENDS})(?![{_LETTER}])))"
 )
-_LOCAL = re.compile(f"[{_LETTER}](?:[{_LETTER}_.+'-]{{0,63}})")
-_CJK_LOCAL = re.compile(f"[{_LETTER}{_CJK}](?:[{_LETTER}{_CJK}_.+'-]{{0,63}})")
+# One more than the 64 that a name may have: what is longer is none.
+_LOCAL = re.compile(f"[{_LETTER}](?:[{_LETTER}_.+'-]{{0,64}})")
+_CJK_LOCAL = re.compile(f"[{_LETTER}{_CJK}](?:[{_LETTER}{_CJK}_.+'-]{{0,64}})")
 _ESCAPE_LETTER = re.compile(r"u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|[nrtbfv0]")
 _IN_URL = re.compile(r"://[^\s/?#\"'<>]*$")
 # What stands after a dot but ends no domain: files (logo@2x.png), systemd units, attributes of a matrix.

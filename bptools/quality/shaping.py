@@ -1,4 +1,4 @@
-"""From records that passed to the set that is wanted: redacted, sampled, ordered, split.
+"""From records that passed to the set that is wanted: sampled, redacted, ordered, split.
 
 Lines go through four steps in this order; each may hold them back until the last one has come. What a step
 holds back waits in temporary files beyond 16 MiB of memory, so that no set is too large.
@@ -6,7 +6,6 @@ holds back waits in temporary files beyond 16 MiB of memory, so that no set is t
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Callable
 from itertools import islice
@@ -16,8 +15,9 @@ import orjson
 
 from bptools.chat.view import Views, field_value
 from bptools.core.pipeline import Enough
-from bptools.core.records import Drop, Record, dumps, loads
+from bptools.core.records import Drop, Record, Reject, dumps, loads, reparse_exact
 from bptools.core.spill import SortedSpill
+from bptools.quality.fields import exact_value
 from bptools.quality.sample import Reservoir, Share, parse_sample, shuffle_keys
 
 if TYPE_CHECKING:
@@ -74,15 +74,14 @@ class Shaping:
     def order(self, by: str, backwards: bool) -> None:
         """Order by difficulty, tokens or a number in a field, ascending; records without one go last."""
         sign = -1 if backwards else 1
-        views = self._views
         if by == "difficulty":
             from bptools.quality.difficulty import difficulty
 
-            self._sort_by(lambda line, record: sign * difficulty(views.text(record)))
+            self._sort_by(self._by_text(difficulty, sign))
         elif by == "tokens":
             from bptools.chat.tokens import approximate_tokens
 
-            self._sort_by(lambda line, record: sign * float(approximate_tokens(views.text(record))))
+            self._sort_by(self._by_text(approximate_tokens, sign))
         else:
             self._sort_by(lambda line, record: _number(field_value(record, by), sign))
 
@@ -124,7 +123,7 @@ class Shaping:
         field = group_by or "bp.dup_of"  # a copy goes where its original goes
 
         def put(line: bytes, record: Record) -> None:
-            value = field_value(record, field)
+            value = exact_value(line, record, field)
             key = self._key(line, record) if value is None else group_key(value)
             self._put(f"{sides.side(key)}.jsonl", line)
 
@@ -134,7 +133,7 @@ class Shaping:
         from bptools.quality.split import MISSING, file_name
 
         def put(line: bytes, record: Record) -> None:
-            value = field_value(record, field)
+            value = exact_value(line, record, field)
             there = value is not None or field in record
             self._put(f"{file_name(value if there else MISSING)}.jsonl", line)
 
@@ -144,43 +143,54 @@ class Shaping:
 
     def keep(self, line: bytes, record: Record) -> None:
         """Take a record that passed. Raises Reject where it cannot be written anew."""
-        line, record = self._redacted(line, record)
         if self._sample is None:
-            self._ordered(line, record)
+            self._redacted(line, record)
             return
         key = self._key(line, record)
         if isinstance(self._sample, Share):
             if self._sample.takes(key):
-                self._ordered(line, record)
+                self._redacted(line, record)
             else:
                 self._lose(None, line, record)
             return
-        if self._pipe.settings.explain:
-            self._places.append(self._pipe.intake.place)
+        self._note_place()
         self._sample.offer(key, line)
-        self._offered += 1
 
     def keep_marked(self, line: bytes, record: Record) -> None:
         """Take a record that --tag marked: it is out of the sample, as if it had been dropped."""
-        line, record = self._redacted(line, record)
         if isinstance(self._sample, Reservoir):
             self._marked.add(self._offered)
+            self._note_place()
             self._sample.hold(line)
-            self._offered += 1
         else:
-            self._ordered(line, record)
+            self._redacted(line, record)
 
-    def _redacted(self, line: bytes, record: Record) -> tuple[bytes, Record]:
-        if self._redactor is None:
-            return line, record
-        cleaned = self._redactor.record(record, line)
-        return (line, record) if cleaned is record else (dumps(cleaned), cleaned)
+    def _note_place(self) -> None:
+        self._offered += 1
+        if self._pipe.settings.explain:
+            self._places.append(self._pipe.intake.place)
 
-    def _ordered(self, line: bytes, record: Record) -> None:
+    def _redacted(self, line: bytes, record: Record) -> None:
+        if self._redactor is not None:
+            cleaned = self._redactor.record(record, line)
+            if self._pipe.settings.tag:
+                cleaned = self._without_found(cleaned)
+            if cleaned is not record:
+                line, record = dumps(cleaned), cleaned
         if self._sorter is not None:
             self._sorter.add(self._sort_key(line, record), line)
         else:
             self._sink(line, record)
+
+    def _without_found(self, record: Record) -> Record:
+        """Return a record whose marks do not quote what is redacted."""
+        assert self._redactor is not None
+        marks = record.get("bp")
+        if type(marks) is not dict or "drop" not in marks:
+            return record
+        found = {"drop": marks["drop"]}
+        cleaned = self._redactor.record(found, None)
+        return record if cleaned is found else {**record, "bp": {**marks, **cleaned}}
 
     def finish(self) -> None:
         """Pass on what was held back; what --limit leaves of it is dropped."""
@@ -188,10 +198,6 @@ class Shaping:
             self._finish_sample(self._sample)
         if self._sorter is not None:
             self._finish_order(self._sorter)
-        if self._folder is not None:
-            files = self._folder.files()
-            shown = ", ".join(f"{entry['records']} {name}" for name, entry in files.items())
-            self._pipe.messages.info(f"{self._folder.path}: {shown or 'no file'}")
         if self._redactor is not None:
             notes = self._pipe.counts.notes
             notes.update({f"redacted-{kind}": count for kind, count in self._redactor.counts.items()})
@@ -200,40 +206,54 @@ class Shaping:
         places = iter(self._places)
         passed = 0
         for line, chosen in sample:
-            chosen = chosen or passed in self._marked
+            marked = passed in self._marked
             place = next(places, None)
             passed += 1
-            self._unless_enough(self._ordered if chosen else functools.partial(self._lose, place), line)
+            if chosen or marked:
+                self._pass_on(self._redacted, line, place)
+            elif self._pipe.settings.tag:
+                self._pass_on(functools.partial(self._lose, place), line, place)
+            else:
+                self._lose(place, line, _parsed(line))
         for _ in range(self._offered - passed):  # the losers that were not stored
             self._pipe.counts.drop("sample")
 
     def _lose(self, place: str | None, line: bytes, record: Record) -> None:
         why = Drop("sample", None, self._sample_text)
-        self._pipe.drop(why, line, record, self._ordered, place)
+        self._pipe.drop(why, line, record, self._redacted, place)
 
     def _finish_order(self, sorter: SortedSpill) -> None:
         if not self._chunks:
             for line in sorter:
-                self._unless_enough(self._sink, line)
+                self._pass_on(self._sink, line, None)
             return
         from bptools.quality.difficulty import chunk_name, chunks
 
+        total = len(sorter) if self._limit is None else min(len(sorter), self._limit)
         lines = iter(sorter)
-        for number, size in enumerate(chunks(len(sorter), self._chunks), 1):
-            name = chunk_name(number, self._chunks)
+        for number, size in enumerate(chunks(total, self._chunks), 1):
+            put = functools.partial(self._put_line, chunk_name(number, self._chunks))
             for line in islice(lines, size):
-                self._put(name, line)
+                self._pass_on(put, line, None)
+        for line in lines:
+            self._pass_on(put, line, None)  # beyond the limit: dropped
 
-    def _unless_enough(self, step: Sink, line: bytes) -> None:
+    def _pass_on(self, step: Sink, line: bytes, place: str | None) -> None:
         """Take the step, or drop the line when --limit is reached."""
-        counts = self._pipe.counts
-        if self._limit is None or counts.out < self._limit:
-            with contextlib.suppress(Enough):
-                step(line, _parsed(line))
-        elif self._pipe.settings.tag:
-            counts.drop("limit")  # marked or not, it does not go on
+        record = _parsed(line)
+        if self._limit is None or self._pipe.counts.out < self._limit:
+            try:
+                step(line, record)
+            except Enough:
+                pass
+            except Reject as why:
+                self._pipe.reject(why, line, record)
         else:
-            self._pipe.drop(Drop("limit", None, self._limit), line, _parsed(line), place="held back")
+            why_not = Drop("limit", None, self._limit)
+            self._pipe.drop(why_not, line, record, place=place or "held back", final=True)
+
+    def _put_line(self, name: str, line: bytes, record: Record) -> None:
+        self._put(name, line)
 
     def _put(self, name: str, line: bytes) -> None:
         assert self._folder is not None
@@ -251,11 +271,27 @@ class Shaping:
             raise Enough
 
     def _key(self, line: bytes, record: Record) -> int:
+        """Return the content key; of a record that fits no shape a key of all its fields but `bp`."""
         if self._keys is None:
             from bptools.chat.identity import ContentKeys
 
             self._keys = ContentKeys(self._views)
-        key: int = self._keys.key(line, record)
+        try:
+            key: int = self._keys.key(line, record)
+        except (Reject, Drop):
+            from bptools.quality.split import group_key
+
+            exact = reparse_exact(line, record)
+            key = group_key({name: value for name, value in exact.items() if name != "bp"})
+        return key
+
+    def _by_text(self, measure: Callable[[str], float], sign: int) -> Callable[[bytes, Record], float]:
+        def key(line: bytes, record: Record) -> float:
+            try:
+                return sign * float(measure(self._views.text(record)))
+            except (Reject, Drop):  # it fits no shape: last
+                return _LARGEST
+
         return key
 
 

@@ -67,7 +67,6 @@ class Sieve:
         self._of_length = bool(self.length)
         self._of_text = bool(self._of_length or self._keep or self._drop or language or rules)
         self._only_length = not (self._keep or self._drop or language or rules)
-        self._ceiling = self.length.ceiling if self._only_length else -1
 
     def judge(self, raw: bytes | None, record: Record) -> Drop | Reject | None:
         """Return why a record does not pass, None when it does."""
@@ -82,11 +81,13 @@ class Sieve:
                 broken = self._broken_turns(raw, record)
                 if broken:
                     return Drop(*broken[0])
-            if not self._of_text or (raw is not None and len(raw) <= self._ceiling):
+            if not self._of_text:
                 return None
-            text = self.views.text(record)
+            plain = self.views.plain_text(record)
+            text = self.views.text(record) if plain is None else plain
             if self._of_length:
-                broken = self.length.broken(text, len(raw) if raw is not None else math.inf)
+                size = math.inf if plain is None or raw is None else len(raw)
+                broken = self.length.broken(text, size)
                 if broken:
                     return Drop(*broken[0])
             if self._only_length:
@@ -119,9 +120,9 @@ class Sieve:
                 yield found
         if self._of_turns:
             yield from self._broken_turns(raw, record)
-        if self._of_text and not (raw is not None and len(raw) <= self._ceiling):
+        if self._of_text:
             text = self.views.text(record)
-            yield from self.length.broken(text, len(raw) if raw is not None else math.inf)
+            yield from self.length.broken(text)
             yield from self._findings_of_text(text)
 
     def _findings_of_text(self, text: str) -> Iterator[Finding]:
@@ -149,16 +150,16 @@ def _first_of(findings: list[Finding]) -> Drop | Reject | None:
 
 
 class Marked:
-    """What an earlier --tag left in `bp.drop`: its first reason."""
+    """What an earlier --tag left in `bp.drop`: the first reason there."""
 
     def broken(self, raw: bytes | None, record: Record) -> Finding | None:
         """Return the reason, None for a record that is not marked."""
         marks = record.get("bp")
         notes = marks.get("drop") if type(marks) is dict else None
-        note = notes[0] if type(notes) is list and notes else None
-        if type(note) is not dict or type(note.get("reason")) is not str:
-            return None
-        return Finding(note["reason"], note.get("value"), note.get("limit"))
+        for note in notes if type(notes) is list else ():
+            if type(note) is dict and type(note.get("reason")) is str:
+                return Finding(note["reason"], note.get("value"), note.get("limit"))
+        return None
 
 
 def _expression(option: str, text: str) -> re.Pattern[str]:

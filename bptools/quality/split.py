@@ -1,7 +1,7 @@
 """Which part of a data set a record belongs to: by its content, or by the value of a field.
 
-    bp-filter --split train=.9,val=.1 -o data/ records.jsonl
-    bp-filter --split-by language -o data/ records.jsonl
+    bp-filter --split train=.9,val=.1 --out-dir data/ records.jsonl
+    bp-filter --split-by language --out-dir data/ records.jsonl
 
 The side of a record hangs on its content, the shares and the seed alone: more data, less data or another
 order never move it. The parts lie on a line from 0 to 1 in the order given, and each content has its place on

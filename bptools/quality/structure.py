@@ -69,9 +69,9 @@ class Structure:
     ) -> Callable[[bytes | None, Record], Settled]:
         """Return a function that says `settled(broken(record, views))`, from memory, or `slow(record)`.
 
-        Users and assistants by turns, which most conversations are, are told by comparing: 1.5 us for 16
-        turns where collecting their roles takes 1.8, and map with itemgetter 1.9. Text that starts with a
-        character above "!" is not blank, which spares the call of strip.
+        Users and assistants by turns, which most conversations are, are told by comparing, which takes three
+        quarters of the time that collecting their roles does. Turns that hold more than a role and a string
+        are always for `slow`.
         """
         known: dict[tuple[object, ...], Settled] = {}
         filled = self.no_empty_turns
@@ -82,25 +82,29 @@ class Structure:
                 pairs = iter(turns)
                 for asks in pairs:
                     says = next(pairs)
-                    if asks["role"] != "user" or says["role"] != "assistant":
-                        return by_roles(record)
-                    if filled and not (asks["content"] > "!" and says["content"] > "!"):
+                    if (
+                        asks["role"] != "user"
+                        or says["role"] != "assistant"
+                        or len(asks) + len(says) != 4
+                        or not (asks["content"].strip() and says["content"].strip())
+                    ):
                         return by_roles(record)
                 key: tuple[object, ...] = (len(turns), *record)
                 return known[key]
-            except (KeyError, TypeError, StopIteration):
+            except (KeyError, TypeError, AttributeError, StopIteration):
                 return by_roles(record)
 
         def by_roles(record: Record) -> Settled:
             try:
-                turns = record["messages"]
-                roles = [turn["role"] for turn in turns]
+                roles = []
+                for turn in record["messages"]:
+                    if len(turn) != 2 or (not turn["content"].strip() and filled):
+                        return slow(record)
+                    roles.append(turn["role"])
                 key: tuple[object, ...] = (*record, 0, *roles)
-                if not filled or all(turn["content"].strip() for turn in turns):
-                    return known[key] if key in known else learn(record, key, tuple(roles))
+                return known[key] if key in known else learn(record, key, tuple(roles))
             except (KeyError, TypeError, AttributeError):
-                pass
-            return slow(record)
+                return slow(record)
 
         def learn(record: Record, key: tuple[object, ...], roles: tuple[str, ...]) -> Settled:
             verdict = slow(record)

@@ -51,7 +51,7 @@ function _shtab_bp_filter_using
 end
 
 set -g _shtab_bp_filter_commands
-set -g _shtab_bp_filter_opts_with_value --chunks --config --drop-match --dropped --ends-with --group-by --input-format --keep-match --language --limit --log-format --map --max-chars --max-rejects --max-tokens --max-turns --min-chars --min-language-score --min-tokens --min-turns --mix --mix-until --on --order --out-dir --output --phone-region --range --redact --rejects --report --require-role --rules --sample --seed --skip --slice --split --split-by --split-on --text-field --tokenizer --where -c -o
+set -g _shtab_bp_filter_opts_with_value --chunks --config --drop-match --dropped --ends-with --group-by --input-format --keep-match --language --limit --log-format --map --max-chars --max-rejects --max-tokens --max-turns --min-chars --min-language-score --min-tokens --min-turns --mix --mix-until --on --order --out-dir --output --phone-region --range --redact --rejects --report --require-role --role-map --rules --sample --seed --skip --slice --split --split-by --split-on --text-field --tokenizer --where -c -o
 
 complete -c bp-filter -e
 complete -c bp-filter -f
@@ -69,6 +69,7 @@ complete -c bp-filter -n _shtab_bp_filter_using -l alternating -d 'Drop conversa
 complete -c bp-filter -n _shtab_bp_filter_using -l ends-with -xka "user assistant system tool" -d 'Drop conversations that another role ends'
 complete -c bp-filter -n _shtab_bp_filter_using -l no-empty-turns -d 'Drop conversations with a blank turn'
 complete -c bp-filter -n _shtab_bp_filter_using -l on -x -d 'The text that is judged'
+complete -c bp-filter -n _shtab_bp_filter_using -l role-map -x -d 'Say what an unknown role is'
 complete -c bp-filter -n _shtab_bp_filter_using -l keep-match -x -d 'Drop texts in which no such expression is found'
 complete -c bp-filter -n _shtab_bp_filter_using -l drop-match -x -d 'Drop texts in which one is found'
 complete -c bp-filter -n _shtab_bp_filter_using -l range -x -d 'Drop what has no number from LO to HI in a field'

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from bptools.core import folder as module
 from bptools.core.errors import DataError, Exit, OutputError
 from bptools.core.folder import MANIFEST, UNFINISHED, Busy, OutputFolder
+from bptools.core.streams import allow_descriptors
 
 
 def make(
@@ -431,5 +431,5 @@ def test_modes_follow_the_umask_and_stay(tmp_path: Path) -> None:
 def test_the_limit_is_left_alone_when_it_is_enough() -> None:
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    module._allow_descriptors(1)
+    allow_descriptors(1)
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == before

@@ -32,6 +32,7 @@ good = st.fixed_dictionaries({"role": st.sampled_from(ROLES[:4]), "content": st.
 pairs = st.integers(0, 3).map(
     lambda count: [{"role": role, "content": "x"} for role in ("user", "assistant")] * count
 )
+PAIR = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "x"}]
 records = st.fixed_dictionaries(
     {"messages": pairs | st.lists(good, max_size=5) | st.lists(turn, max_size=4) | st.sampled_from([None, "x", {}, [None], [[]]])},
     optional={
@@ -64,15 +65,13 @@ def test_turns_are_judged_quickly_as_they_are_slowly(
 ) -> None:
     views = Views()
     quick = structure.quick(views, lambda found: found, lambda record: structure.broken(record, views))
-    for record in items * 2:  # the second time from memory
+    plain = [
+        {**record, "messages": turns} for record in items for turns in (PAIR, PAIR * 2, [*PAIR, PAIR[0]])
+    ]
+    for record in plain + items * 2:  # the second time from memory
         expected = answer(structure.broken, record, Views())
         found = answer(quick, None, record)
-        if type(expected) is tuple and type(found) is not tuple:
-            # Content that is not looked at may be of a kind that the shape does not allow.
-            assert not structure.no_empty_turns
-            assert all(type(turn) is dict and turn.get("role") in ROLES[:4] for turn in record["messages"])
-        else:
-            assert found == expected
+        assert found == expected
 
 
 @settings(max_examples=300, deadline=None)
@@ -162,14 +161,12 @@ ODD = [
 @given(st.lists(st.sampled_from(ODD), max_size=40).map("".join), st.integers(1, 40), st.integers(1, 40))
 def test_bytes_never_decide_wrongly_about_a_tokenizer(text: str, low: int, high: int) -> None:
     for name, tokenizer in MADE.items():
-        clean = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+        clean = text.replace("\ud800", "\ufffd")
         tokens = len(tokenizer.encode(clean, add_special_tokens=False).ids)
         size = len(text.encode("utf-8", "surrogatepass")) + 2
         assert bool(Length(min_tokens=low, tokenizer=tokenizer).broken(text)) == (tokens < low), name
         length = Length(max_tokens=high, tokenizer=tokenizer)
         assert bool(length.broken(text, size)) == (tokens > high), name
-        if size <= length.ceiling:
-            assert tokens <= high, name
 
 
 MADE = tokenizers_made()

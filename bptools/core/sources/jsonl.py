@@ -96,6 +96,8 @@ class JsonlReader(Reader):
                 line = line[len(BOM) :]
                 if not line:
                     continue
+                if line[-1] != 10:  # the limit is that of the line without it
+                    line += self._stream.readline(len(BOM))
             if line[-1] != 10 and len(line) > limit:
                 self._too_long(line)
                 continue
