@@ -9,6 +9,7 @@ Chats in their own shape take a short way; every other record is converted first
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from operator import itemgetter
 from typing import Any
 
@@ -46,11 +47,15 @@ class Views:
     def __init__(self, options: Options | None = None, on: str = "all") -> None:
         self._converter = Converter(options)
         self._convert = self._converter.function()
-        self.on = self._on = on
+        self.on = on
         self._by_field = on not in _SPEAKERS
         self.never_found = self._by_field  # whether no record had the field so far
         self._chats: dict[tuple[str, ...], bool] = {}
         self._sequences: set[tuple[str, ...]] = set()
+        self.plain_text = self._plain_reader()
+        """Returns the text of a chat of roles and strings alone, quickly; None for any other record.
+
+        Such a text has no more bytes than the line of its record."""
 
     def roles(self, record: Record) -> tuple[str, ...]:
         """Return the roles of the turns in order, none for plain text. Raises Reject, Drop as a Converter."""
@@ -68,24 +73,12 @@ class Views:
         if text is not None:
             return text
         if self._by_field:
-            value = field_value(record, self._on)
+            value = field_value(record, self.on)
             if value is not None:
                 self.never_found = False
             return _as_text(value)
         shape, several = self.made(record)
         return "\n".join([part for made in several for part in self._parts(shape, made)])
-
-    def plain_text(self, record: Record) -> str | None:
-        """Return the text of a chat of roles and strings alone, quickly; None for any other record.
-
-        Such a text has no more bytes than the line of its record.
-        """
-        if self._by_field or not self.is_chat(record):
-            return None
-        try:
-            return self._joined(record["messages"])
-        except (KeyError, TypeError):
-            return None
 
     def is_chat(self, record: Record) -> bool:
         """Return whether a record with these fields is a chat as soon as its `messages` are canonical."""
@@ -93,22 +86,32 @@ class Views:
         known = self._chats.get(keys)
         return self._learn(keys) if known is None else known
 
-    def _joined(self, turns: list[Record]) -> str:
-        """Return the text of turns that are role and content alone. Raises KeyError, TypeError for others."""
-        on = self._on
-        roles: list[str] = []
-        texts: list[str] = []
-        for turn in turns:
-            if len(turn) != 2:
-                raise TypeError
-            roles.append(turn["role"])
-            texts.append(turn["content"])
-        if tuple(roles) not in self._sequences:
-            self._learn_sequence(tuple(roles))
-        if on != "all":
-            "".join(texts)  # raises for what is no string, in turns that are not asked for too
-            texts = [text for text, role in zip(texts, roles) if role == on]
-        return "\n".join(texts)
+    def _plain_reader(self) -> Callable[[Record], str | None]:
+        """Return `plain_text`, as a function of its own: it is called for every record."""
+        chats, sequences, on, by_field = self._chats, self._sequences, self.on, self._by_field
+
+        def plain_text(record: Record) -> str | None:
+            try:
+                keys = tuple(record)
+                if by_field or not (chats[keys] if keys in chats else self._learn(keys)):
+                    return None
+                roles: list[str] = []
+                texts: list[str] = []
+                for turn in record["messages"]:
+                    if len(turn) != 2:
+                        return None
+                    roles.append(turn["role"])
+                    texts.append(turn["content"])
+                if tuple(roles) not in sequences:
+                    self._learn_sequence(tuple(roles))
+                text = "\n".join(texts)  # raises for what is no string
+                if on == "all":
+                    return text
+                return "\n".join([text for text, role in zip(texts, roles) if role == on])
+            except (KeyError, TypeError):
+                return None
+
+        return plain_text
 
     def _learn_sequence(self, roles: tuple[str, ...]) -> None:
         """Remember a sequence of roles that are what they say. Raises TypeError for others."""
@@ -130,7 +133,7 @@ class Views:
         if shape == "text":
             return [made["text"]]
         turns = [turn for name in PARTS[shape] for turn in made[name]]
-        on = self._on
+        on = self.on
         return [part for turn in turns if on in ("all", turn["role"]) for part in _texts_of(turn)]
 
     def _learn(self, keys: tuple[str, ...]) -> bool:
