@@ -18,11 +18,11 @@ Repositories = dict[str, dict[str, bytes]]
 _ROUTE = re.compile(
     r"/api/datasets/(?P<name>[^/]+(?:/[^/]+)?)(?:/(?P<what>revision|tree|paths-info)/(?P<rest>.+))?"
 )
-_FILE = re.compile(r"/datasets/(?P<name>[^/]+(?:/[^/]+)?)/resolve/(?P<rev>[^/]+)/(?P<path>.+)")
+_FILE = re.compile(r"(?:/datasets)?/(?P<name>[^/]+(?:/[^/]+)?)/resolve/(?P<rev>[^/]+)/(?P<path>.+)")
 
 
 class LoopbackHub:
-    """Serves data set repositories, given as {name: {path: bytes}}; `gated` ones answer 403 as the hub does."""
+    """Serves repositories of data sets and models, given as {name: {path: bytes}}; `gated` ones answer 403 as the hub does."""
 
     def __init__(self, repositories: Repositories, gated: tuple[str, ...] = ()) -> None:
         self.repositories = repositories
