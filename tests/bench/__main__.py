@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.bench.bench import BIN, FOLDER, Bench, baseline
 from tests.bench.data import write_array, write_jsonl
-from tests.bench.filtering import measure_filter
+from tests.bench.filtering import measure_filter, measure_rules
 from tests.bench.measure import interleaved, once
 
 
@@ -57,11 +57,12 @@ def main() -> None:
         bench.absolute(
             f"bp-detect FILE, {shape}, {chosen.size} MB", [*detect, str(files[shape])], None, 0.15, 40
         )
-    measure_filter(bench, files, chosen.data, chosen.peers)
+    measure_filter(bench, files)
     for path in chosen.data:
         own = Path(path)
         bench.compare(f"bp-chatml {own.name}", chatml, {"bare loop": (baseline("bare"), 2.0)}, own)
         bench.absolute(f"bp-detect {own.name}", [*detect, str(own)], None, 0.15, 40)
+    measure_rules(bench, files, chosen.data, chosen.peers)
     bench.save()
 
 

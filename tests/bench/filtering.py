@@ -22,8 +22,8 @@ TURNS = [
 TIMED = 2000  # records that both sides judge
 
 
-def measure_filter(bench: Bench, files: dict[str, Path], data: list[str], peers: str | None) -> None:
-    """Add the rows of bp-filter."""
+def measure_filter(bench: Bench, files: dict[str, Path]) -> None:
+    """Add the rows of bp-filter itself."""
     command = [sys.executable, str(BIN / "bp-filter"), "-q"]
     for name, shape, goal in (("long", "messages", 1.3), ("short", "short", 1.5)):
         for what, options in (
@@ -48,7 +48,11 @@ def measure_filter(bench: Bench, files: dict[str, Path], data: list[str], peers:
         bench.row(
             f"bp-filter, peak memory, {what}", "64 MB, --shuffle 100 MB", cost, f"{cost.peak:.0f} MB", None
         )
-    _measure_rules(bench, [_as_chat(bench, files["alpaca"]), *data], peers)
+
+
+def measure_rules(bench: Bench, files: dict[str, Path], data: list[str], peers: str | None) -> None:
+    """Add the rows of the quality rules: last, for they run in this process and leave it larger."""
+    _compare_rules(bench, [_as_chat(bench, files["alpaca"]), *data], peers)
 
 
 def _as_chat(bench: Bench, source: Path) -> str:
@@ -68,7 +72,7 @@ def _as_chat(bench: Bench, source: Path) -> str:
     return str(made)
 
 
-def _measure_rules(bench: Bench, files: list[str], peers: str | None) -> None:
+def _compare_rules(bench: Bench, files: list[str], peers: str | None) -> None:
     """Compare records per CPU second of the judging alone, every tokenizer warm, and the decisions."""
     from tests.bench.rules import SETS, ask_reference, compare_file
 
