@@ -6,15 +6,14 @@ so an Alpaca row and the chat made of it have one key, and a record keeps its ke
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from typing import Any
 
 import orjson
 
 from bptools.chat.roles import CANONICAL
 from bptools.chat.view import Views
-from bptools.core.records import Record, Reject, reparse_exact
+from bptools.core.hashing import canonical_json, xxh3_128
+from bptools.core.records import Record, reparse_exact
 
 _SORTED = orjson.OPT_SORT_KEYS
 
@@ -24,7 +23,6 @@ class ContentKeys:
 
     def __init__(self, views: Views | None = None) -> None:
         self._views = views or Views()
-        self._hash = _xxh3_128()
 
     def key(self, raw: bytes | None, record: Record) -> int:
         """Return the key of a record: XXH3-128 of its canonical content. Raises Reject, Drop as Views does.
@@ -40,13 +38,13 @@ class ContentKeys:
                         break
                 else:
                     if messages:
-                        return self._hash(orjson.dumps(messages, option=_SORTED))
+                        return xxh3_128(orjson.dumps(messages, option=_SORTED))
         except (KeyError, TypeError):
             pass
         exact = record if raw is None else reparse_exact(raw, record)
         shape, several = self._views.made(exact)
         contents = [_content(shape, made) for made in several]
-        return self._hash(_canonical(contents[0] if len(contents) == 1 else contents))
+        return xxh3_128(canonical_json(contents[0] if len(contents) == 1 else contents))
 
 
 def _content(shape: str, made: Record) -> Any:
@@ -89,19 +87,3 @@ def _parsed(value: Any) -> Any:
 
     found = embedded.parse(value)
     return value if found is None else found
-
-
-def _canonical(content: Any) -> bytes:
-    try:
-        return orjson.dumps(content, option=_SORTED)
-    except TypeError:  # integers over 64 bits, lone surrogates
-        try:
-            return json.dumps(content, sort_keys=True, separators=(",", ":")).encode("ascii")
-        except RecursionError:
-            raise Reject("too-deep", "nested deeper than JSON can be written") from None
-
-
-def _xxh3_128() -> Callable[[bytes], int]:
-    from xxhash import xxh3_128_intdigest
-
-    return xxh3_128_intdigest  # type: ignore[no-any-return, unused-ignore]

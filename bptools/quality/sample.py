@@ -14,36 +14,25 @@ import itertools
 import math
 import re
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from bptools.core.errors import UsageError
+from bptools.core.hashing import xxh3_64
 from bptools.core.spill import MEMORY_BYTES, Spool
 
 _MASK = (1 << 64) - 1
 _COUNT = re.compile(r"\d{1,18}", re.ASCII)
 _PERCENT = re.compile(r"(\d{1,3}(?:\.\d*)?|\.\d+)\s*%", re.ASCII)
 
-_digest: Callable[..., int] | None = None
-
-
-def _xxh3() -> Callable[..., int]:
-    """Return xxh3_64_intdigest(data, seed); its values are fixed since xxHash 0.8."""
-    global _digest
-    if _digest is None:
-        from xxhash import xxh3_64_intdigest
-
-        _digest = xxh3_64_intdigest
-    return _digest
-
 
 def derive_seed(seed: int, purpose: str) -> int:
     """Return 64 bits of seed for one purpose, so that a sample says nothing about the split after it."""
-    return _xxh3()(purpose.encode(), seed & _MASK)
+    return xxh3_64(purpose.encode(), seed & _MASK)
 
 
 def hash_key(key: int, seed: int) -> int:
     """Return 64 bits from a content key of 128 bits and a seed of 64: XXH3 of its bytes, little end first."""
-    return _xxh3()(key.to_bytes(16, "little"), seed)
+    return xxh3_64(key.to_bytes(16, "little"), seed)
 
 
 def unit(key: int, seed: int) -> float:
@@ -82,7 +71,6 @@ class Share:
     def __init__(self, fraction: float, seed: int) -> None:
         self._border = border(fraction)
         self._seed = seed & _MASK
-        _xxh3()
 
     def takes(self, key: int) -> bool:
         """Say whether the record with this content key (128 bits) is in the sample."""
@@ -110,7 +98,6 @@ class Reservoir:
         self._heap: list[int] = []  # of those chosen so far, ~(hash << 64 | place): the largest hash on top
         self._limit = 1 << 64  # hashes from here on lose
         self._spool = Spool(memory_bytes)
-        _xxh3()
 
     def offer(self, key: int, line: bytes) -> None:
         """Take part with a line and its content key (128 bits). Raises as `Spool.append`."""
@@ -158,7 +145,6 @@ def shuffle_keys(seed: int) -> Iterator[int]:
 
     XXH3 of a counter, so that the order hangs on the seed and the places of the lines alone.
     """
-    digest = _xxh3()
     derived = derive_seed(seed, "shuffle")
     for number in itertools.count():
-        yield digest(number.to_bytes(8, "little"), derived)
+        yield xxh3_64(number.to_bytes(8, "little"), derived)

@@ -16,11 +16,10 @@ import json
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
-
-import orjson
+from collections.abc import Sequence
 
 from bptools.core.errors import UsageError
+from bptools.core.hashing import canonical_json, xxh3_128
 from bptools.quality.sample import border, derive_seed, hash_key
 
 MISSING = object()  # the value of a field that a record does not have
@@ -36,8 +35,6 @@ _UNSAFE = re.compile(
 _DEVICE = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³]) *(?:\..*)?", re.I | re.S)
 _NAME_BYTES = 100
 _PREFIX_BYTES = 60
-
-_digest: Callable[[bytes], int] | None = None
 
 
 def parse_split(text: str) -> list[tuple[str, float]]:
@@ -112,58 +109,7 @@ def group_key(value: object) -> int:
     """
     if type(value) is str and len(value) == 32 and _CONTENT_KEY.fullmatch(value):
         return int(value, 16)
-    return _hash(_canonical(value))
-
-
-def _hash(data: bytes) -> int:
-    global _digest
-    if _digest is None:
-        from xxhash import xxh3_128_intdigest
-
-        _digest = xxh3_128_intdigest
-    return _digest(data)
-
-
-def _canonical(value: object) -> bytes:
-    try:
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # integers over 64 bits, lone surrogates, nesting beyond its limits
-        return _canonical_slowly(value).encode()
-
-
-def _canonical_slowly(value: object) -> str:
-    """Write JSON in ASCII without recursion, for no depth is too deep."""
-    written: list[str] = []
-    waiting: list[object] = [value]
-    while waiting:
-        item = waiting.pop()
-        if type(item) is _Text:
-            written.append(item)
-        elif isinstance(item, dict):
-            waiting.append(_Text("}"))
-            for name, inner in sorted(((str(name), inner) for name, inner in item.items()), key=_name_of)[
-                ::-1
-            ]:
-                waiting += (_Text(","), inner, _Text(json.dumps(name) + ":"))
-            waiting.append(_Text("{"))
-        elif isinstance(item, list | tuple):
-            waiting.append(_Text("]"))
-            for inner in reversed(item):
-                waiting += (_Text(","), inner)
-            waiting.append(_Text("["))
-        else:
-            written.append(json.dumps(item, default=repr))
-    return "".join(written)
-
-
-class _Text(str):
-    """A piece of JSON that is written already."""
-
-    __slots__ = ()
-
-
-def _name_of(field: tuple[str, object]) -> str:
-    return field[0]
+    return xxh3_128(canonical_json(value))
 
 
 def file_name(value: object) -> str:
@@ -184,7 +130,7 @@ def file_name(value: object) -> str:
     if value is MISSING:
         return "_missing"
     if isinstance(value, dict | list | tuple):
-        return f"_{_hash(_canonical(value)):032x}"
+        return f"_{xxh3_128(canonical_json(value)):032x}"
     return _text_name(json.dumps(value, default=repr))
 
 
@@ -211,4 +157,4 @@ def _shortened(text: str, name: str) -> str:
         return name
     start = raw[:_PREFIX_BYTES].decode("utf-8", "ignore")
     start = re.sub(r"%[0-9A-F]?\Z", "", start)
-    return f"{start}%-{_hash(text.encode('utf-8', 'surrogatepass')):032x}"
+    return f"{start}%-{xxh3_128(text.encode('utf-8', 'surrogatepass')):032x}"
