@@ -221,3 +221,36 @@ def test_a_record_keeps_its_key_in_every_format() -> None:
     big = b'{"messages":[{"role":"assistant","content":"","tool_calls":[{"function":{"name":"f","arguments":{"n":%d}}}]}]}'
     first, second = (keys.key(big % number, orjson.loads(big % number)) for number in (2**64 + 1, 2**64 + 2))
     assert first != second
+
+
+def test_a_damaged_archive_is_told_at_its_end_and_not_before(tmp_path: Path, capfd: Any) -> None:
+    import gzip
+    import random
+
+    noise = random.Random(1)
+    text = b"".join(b'{"text":"%x"}\n' % noise.getrandbits(4000) for _ in range(200))
+    source = tmp_path / "cut.jsonl.gz"
+    source.write_bytes(gzip.compress(text)[:-2000])
+    assert call(app, "bp-filter", [str(source), "--limit", "2", "--strict", "-o", str(tmp_path / "out")]) == 0
+    assert "Traceback" not in (said := capfd.readouterr().err) and "Exception" not in said
+    assert call(app, "bp-filter", [str(source), "-o", str(tmp_path / "all")]) == 65
+    assert "truncated-gzip" in capfd.readouterr().err
+
+
+def test_a_folder_has_its_place_in_the_ledger(tmp_path: Path, monkeypatch: Any) -> None:
+    source, ledger = tmp_path / "in.jsonl", tmp_path / "ledger"
+    write(source, [chat(number) for number in range(20)])
+    monkeypatch.setenv("BP_LEDGER", str(ledger))
+    options = ["-q", str(source), "--split", "a=1,b=1", "--out-dir", str(tmp_path / "sets")]
+    assert call(app, "bp-filter", options) == 0
+    (entry,) = ledger.iterdir()
+    noted = orjson.loads(entry.read_bytes())
+    made = orjson.loads((tmp_path / "sets" / "manifest.json").read_bytes())
+    assert noted["files"] == made["files"] and noted["inputs"] == made["inputs"]
+    assert sum(file["records"] for file in made["files"].values()) == 20
+
+
+def test_an_output_beside_the_manifest_of_another_is_refused(tmp_path: Path, capfd: Any) -> None:
+    out = str(tmp_path / "out")
+    assert call(app, "bp-filter", ["-o", out, "--report", out + ".manifest.json", str(tmp_path)]) == 2
+    assert "manifest" in capfd.readouterr().err

@@ -85,3 +85,10 @@ def test_nothing_is_lost(lines: list[bytes]) -> None:
     raws, rejects, blank = read(data)
     expected = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     assert len(raws) + len(rejects) + blank == len(expected) - (expected[-1] == b"")
+
+
+def test_the_limit_is_that_of_a_line_without_its_byte_order_mark() -> None:
+    line = b'{"a":1}\n'
+    assert read(b"\xef\xbb\xbf" + line * 2, limit=7)[0] == [line, line]
+    raws, rejects, _ = read(b'\xef\xbb\xbf{"a":12}\n' + line, limit=7)
+    assert (raws, [(number, reason) for number, reason, _ in rejects]) == ([line], [(1, "too-long")])

@@ -447,3 +447,10 @@ def test_what_looks_random() -> None:
     assert not looks_random("access_token_version_2")
     assert not looks_random(drawn(12))
     assert find_credentials("") == []
+
+
+def test_a_name_of_more_than_64_characters_is_no_address_and_is_not_cut() -> None:
+    redactor = Redactor(["email"])
+    assert redactor.text("b" * 64 + "@example.com") == "[EMAIL]"
+    for local in ("b" * 65, "b" * 100):
+        assert redactor.text(local + "@example.com") == local + "@example.com"
