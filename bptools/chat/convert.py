@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 from bptools.chat.reader import RecordReader
 from bptools.core.errors import UsageError
-from bptools.core.records import Record, reparse_exact
+from bptools.core.records import Record, is_large, reparse_exact
 
 _CHOICES = {
     "to": ("auto", "chat", "preference", "rated", "text"),
@@ -182,23 +182,6 @@ class Converter:
         finally:
             self.notes.clear()
             self.notes.update(notes)
-
-
-def is_large(value: object) -> bool:
-    """Say whether a value holds a float that may be an integer over 64 bits, which orjson rounds."""
-    if type(value) is float:
-        return abs(value) >= _LARGE
-    try:
-        if type(value) is list:
-            return any(is_large(item) for item in value if type(item) is not str)
-        if type(value) is dict:
-            return any(is_large(item) for item in value.values() if type(item) is not str)
-    except RecursionError:
-        return True
-    return False
-
-
-_LARGE = 2.0**63
 
 
 def rename(record: Record, field_map: Mapping[str, str]) -> Record:

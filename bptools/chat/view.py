@@ -49,7 +49,7 @@ class Views:
         self._convert = self._converter.function()
         self.on = on
         self._by_field = on not in _SPEAKERS
-        self.never_found = self._by_field  # whether no record had the field so far
+        self.field_found: bool | None = None  # whether any record had the field; None: no text was asked for
         self._chats: dict[tuple[str, ...], bool] = {}
         self._sequences: set[tuple[str, ...]] = set()
         self.plain_text = self._plain_reader()
@@ -70,12 +70,13 @@ class Views:
     def text(self, record: Record) -> str:
         """Return the text that is judged. Raises Reject, Drop."""
         text = self.plain_text(record)
-        if text is not None:
-            return text
+        return self.other_text(record) if text is None else text
+
+    def other_text(self, record: Record) -> str:
+        """Return the text of a record that `plain_text` has none of. Raises Reject, Drop."""
         if self._by_field:
             value = field_value(record, self.on)
-            if value is not None:
-                self.never_found = False
+            self.field_found = bool(self.field_found) or value is not None
             return _as_text(value)
         shape, several = self.made(record)
         return "\n".join([part for made in several for part in self._parts(shape, made)])

@@ -76,6 +76,12 @@ class ReadWriteError(BpError):
     exit_code = Exit.IOERR
 
 
+class Busy(BpError):
+    """Another run is at work in the same place: try later."""
+
+    exit_code = Exit.TEMPFAIL
+
+
 class ConfigError(BpError):
     """A configuration file that cannot be used."""
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from bptools.core.errors import BpError, DataError, Exit, OutputError, ReadWriteError, UsageError
+from bptools.core.errors import Busy, DataError, OutputError, ReadWriteError, UsageError
 from bptools.core.output import AtomicFile, write_file
 from bptools.core.records import dumps_report
 from bptools.core.streams import allow_descriptors, reason_of
@@ -38,12 +38,6 @@ MANIFEST = "manifest.json"
 UNFINISHED = ".bptools-unfinished.json"  # there while files are put in place: which of them are ours
 MOST_FILES = 500
 _PART_BUFFER = 64 << 10  # of each file; 500 of them make 32 MB
-
-
-class Busy(BpError):
-    """Another run is at work in the same place."""
-
-    exit_code = Exit.TEMPFAIL
 
 
 class _Part(AtomicFile):

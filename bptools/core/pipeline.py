@@ -10,6 +10,7 @@ an exception leaves neither target nor litter.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
@@ -36,7 +37,7 @@ Keep = Callable[[bytes, Record], None]
 
 
 class Enough(Exception):
-    """--limit is reached, says a Keep."""
+    """Raised by a Keep that has taken what --limit asks for: the reading ends."""
 
 
 class Pipeline:
@@ -135,6 +136,10 @@ class Pipeline:
         marks to `keep_marked`; without them it is written as it came: a batch in which nothing is objected to
         by one call, 0.2 us a record less than one by one.
         """
+        with contextlib.suppress(Enough):
+            self._sift(judge, keep, keep_marked)
+
+    def _sift(self, judge: Judge, keep: Keep | None, keep_marked: Keep | None) -> None:
         counts = self.counts
         limit = self.settings.limit if keep is None else None
         for raws, records in self.intake.batches():

@@ -173,6 +173,23 @@ def reparse_exact(raw: bytes, record: Record) -> Record:
     return exact if type(exact) is dict else record
 
 
+def is_large(value: object) -> bool:
+    """Say whether a value holds a float that may be an integer over 64 bits, which orjson rounds."""
+    if type(value) is float:
+        return abs(value) >= _LARGE
+    try:
+        if type(value) is list:
+            return any(is_large(item) for item in value if type(item) is not str)
+        if type(value) is dict:
+            return any(is_large(item) for item in value.values() if type(item) is not str)
+    except RecursionError:
+        return True
+    return False
+
+
+_LARGE = 2.0**63
+
+
 def splice_bp(raw: bytes, record: Record, added: Record) -> bytes:
     """Return the line with `added` merged under its `bp` key, all other bytes as they were.
 

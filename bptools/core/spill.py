@@ -184,7 +184,28 @@ def _cut(data: bytes, lengths: Iterable[int]) -> Iterator[bytes]:
         begin = end
 
 
-class SortedSpill:
+class _Lines:
+    """What both kinds have: a length, and an end."""
+
+    _count = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def close(self) -> None:
+        """Forget all lines and give their space back."""
+        self._count = 0
+
+
+class SortedSpill(_Lines):
     """Lines sorted by (key, order of adding), any number of them, in about `memory_bytes`.
 
     All keys of one spill are of one kind: integers from 0 to 2**64-1, or finite floats (0.0 and -0.0 are
@@ -202,17 +223,6 @@ class SortedSpill:
         self._count = 0
         self._runs: list[_Run] = []
         self._files: list[_TemporaryFile] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __len__(self) -> int:
-        return self._count
 
     def add(self, key: int | float, line: bytes) -> None:
         """Add a line. Raises ReadWriteError, OutputError; ValueError, at once or later, for a wrong key."""
@@ -319,7 +329,7 @@ class SortedSpill:
         self._files = [file for file in self._files if file in used]
 
 
-class Spool:
+class Spool(_Lines):
     """A list of lines that only grows, in order, read as often as wanted, in about `memory_bytes`."""
 
     def __init__(self, memory_bytes: int = MEMORY_BYTES) -> None:
@@ -328,17 +338,6 @@ class Spool:
         self._held = 0
         self._count = 0
         self._run: _Run | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __len__(self) -> int:
-        return self._count
 
     def append(self, line: bytes) -> None:
         """Add a line at the end. Raises ReadWriteError, OutputError."""

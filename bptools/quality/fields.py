@@ -9,10 +9,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from bptools.chat.convert import is_large
 from bptools.chat.view import field_value
 from bptools.core.errors import UsageError
-from bptools.core.records import Record, decode_value, reparse_exact
+from bptools.core.records import Record, decode_value, is_large, reparse_exact
 from bptools.quality.finding import Finding
 
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from bptools.chat.view import Views
 from bptools.core.errors import UsageError
-from bptools.core.pipeline import Enough
+from bptools.core.pipeline import Enough, Judge
 from bptools.core.records import Drop, Record, Reject
 from bptools.core.report import by_count
 from bptools.quality.fields import Range, parse_where
 from bptools.quality.length import Length
-from bptools.quality.sieve import Judge, Sieve
+from bptools.quality.sieve import Sieve
 from bptools.quality.structure import Structure
 
 if TYPE_CHECKING:
-    from bptools.core.intake import Intake
+    from bptools.core.intake import Intake, Item
     from bptools.core.pipeline import Pipeline
     from bptools.quality.measures import Measures
     from bptools.quality.redact import Redactor
@@ -72,16 +71,19 @@ def sieve(
 
 
 def mix(intake: Intake, how: str, until: Literal["all", "first"]) -> None:
-    """Have the sources read in turn or by weight. Raises UsageError."""
+    """Have the sources read in turn or by weight. Raises UsageError, of weights when reading begins."""
     if how == "concat":
         if until == "first":
             raise UsageError("--mix-until first needs --mix round-robin or weights")
         return
     from bptools.quality.mix import interleave, parse_mix
 
-    found = parse_mix(how, len(intake.sources()))
-    weights = None if isinstance(found, str) else found
-    intake.schedule = lambda sources: (item for _, item in interleave(sources, weights, until))
+    def schedule(sources: Sequence[Iterator[Item]]) -> Iterator[Item]:
+        found = parse_mix(how, len(sources))
+        weights = None if isinstance(found, str) else found
+        return (item for _, item in interleave(sources, weights, until))
+
+    intake.schedule = schedule
 
 
 def check(
@@ -136,8 +138,6 @@ def run(pipe: Pipeline, sieve: Sieve, shaping: Shaping | None) -> None:
             pipe.sift(judge)
         else:
             pipe.sift(judge, shaping.keep, shaping.keep_marked)
-    except Enough:
-        pass
     finally:
         if measures is not None:
             pipe.report_fields["distributions"] = measures.as_json()
@@ -166,8 +166,7 @@ def show_stats(pipe: Pipeline, sieve: Sieve) -> None:
         if pipe.counts.out == pipe.settings.limit:
             raise Enough
 
-    with contextlib.suppress(Enough):
-        pipe.sift(_measured(judge, measures), count)
+    pipe.sift(_measured(judge, measures), count)
     pipe.report_fields["distributions"] = measures.as_json()
     pipe.report_fields["reasons"] = dict(sorted(reasons.items()))
     lines = [f"{pipe.counts.read} records, {pipe.counts.out} would pass"]
@@ -179,7 +178,7 @@ def show_stats(pipe: Pipeline, sieve: Sieve) -> None:
 
 def _warn_of_absent(pipe: Pipeline, sieve: Sieve) -> None:
     """Say when no record had the field that --on names: it may be a slip of the pen."""
-    if pipe.counts.read and sieve.views.never_found:
+    if sieve.views.field_found is False:
         pipe.messages.warn(f"no record has the field '{sieve.views.on}' that --on names")
 
 

@@ -11,8 +11,6 @@ from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from bptools.chat.view import Views, field_value
 from bptools.core.pipeline import Enough
 from bptools.core.records import Drop, Record, Reject, dumps, loads, reparse_exact
@@ -214,7 +212,7 @@ class Shaping:
             elif self._pipe.settings.tag:
                 self._pass_on(functools.partial(self._lose, place), line, place)
             else:
-                self._lose(place, line, _parsed(line))
+                self._lose(place, line, loads(line))  # type: ignore[arg-type]
         for _ in range(self._offered - passed):  # the losers that were not stored
             self._pipe.counts.drop("sample")
 
@@ -240,7 +238,7 @@ class Shaping:
 
     def _pass_on(self, step: Sink, line: bytes, place: str | None) -> None:
         """Take the step, or drop the line when --limit is reached."""
-        record = _parsed(line)
+        record: Record = loads(line)  # type: ignore[assignment]
         if self._limit is None or self._pipe.counts.out < self._limit:
             try:
                 step(line, record)
@@ -295,6 +293,9 @@ class Shaping:
         return key
 
 
+_LARGEST = 1.7976931348623157e308
+
+
 def _number(value: object, sign: int) -> float:
     if type(value) is int or type(value) is float:
         try:
@@ -302,14 +303,3 @@ def _number(value: object, sign: int) -> float:
         except OverflowError:
             return sign * (_LARGEST if value > 0 else -_LARGEST)
     return _LARGEST
-
-
-_LARGEST = 1.7976931348623157e308
-
-
-def _parsed(line: bytes) -> Record:
-    try:
-        record: Record = orjson.loads(line)
-    except ValueError:
-        record = loads(line)  # type: ignore[assignment]
-    return record

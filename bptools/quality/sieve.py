@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from bptools.chat.view import Views
@@ -23,10 +23,9 @@ from bptools.quality.length import Length
 from bptools.quality.structure import Structure
 
 if TYPE_CHECKING:
+    from bptools.core.pipeline import Judge
     from bptools.quality.language import Language
     from bptools.quality.rules import RuleSet
-
-Judge = Callable[["bytes | None", Record], "Drop | Reject | None"]
 
 
 class Sieve:
@@ -84,7 +83,7 @@ class Sieve:
             if not self._of_text:
                 return None
             plain = self.views.plain_text(record)
-            text = self.views.text(record) if plain is None else plain
+            text = self.views.other_text(record) if plain is None else plain
             if self._of_length:
                 size = math.inf if plain is None or raw is None else len(raw)
                 broken = self.length.broken(text, size)

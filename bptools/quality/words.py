@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from itertools import chain
 from typing import TypeVar
 
@@ -63,30 +64,23 @@ SYMBOLS = TERMINALS | _characters(_OTHER_SYMBOLS)  # a word of these alone is a 
 class _Remembered(dict[str, _Value]):
     """A value for each chunk, worked out when it is first asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, work_out: Callable[[str], _Value]) -> None:
         super().__init__()
+        self._work_out = work_out
         self._long: dict[str, _Value] = {}
-
-    def work_out(self, chunk: str) -> _Value:
-        raise NotImplementedError
 
     def __missing__(self, chunk: str) -> _Value:
         kept, most = (self, _REMEMBERED) if len(chunk) <= _LONGEST else (self._long, _LONG_ONES)
         if kept is self._long and chunk in kept:
             return kept[chunk]
-        value = self.work_out(chunk)
+        value = self._work_out(chunk)
         if len(kept) >= most:
             kept.clear()
         kept[chunk] = value
         return value
 
 
-class _Words(_Remembered[tuple[str, ...]]):
-    def work_out(self, chunk: str) -> tuple[str, ...]:
-        return split_chunk(chunk)
-
-
-_words = _Words()
+_words = _Remembered(split_chunk)
 words_of_chunk = _words.__getitem__
 
 # What is out of the ordinary in a chunk, in one int so that a text costs one sum(): words that are symbols,
@@ -108,15 +102,14 @@ def _oddities(pieces: tuple[str, ...] | list[str]) -> tuple[int, int, int]:
     return symbols, characters, letterless
 
 
-class _Oddities(_Remembered[int]):
-    def work_out(self, chunk: str) -> int:
-        if chunk.isalpha():
-            return 0
-        symbols, characters, letterless = _oddities(_words[chunk])
-        return symbols | characters << _BITS | letterless << 2 * _BITS
+def _packed(chunk: str) -> int:
+    if chunk.isalpha():
+        return 0
+    symbols, characters, letterless = _oddities(_words[chunk])
+    return symbols | characters << _BITS | letterless << 2 * _BITS
 
 
-_packed_oddities = _Oddities()
+_packed_oddities = _Remembered(_packed)
 
 
 def words(text: str) -> list[str]:
@@ -159,14 +152,13 @@ def _is_punctuation(word: str) -> bool:
 _known_steps: dict[tuple[_Step, _Step], tuple[_Step, _Step]] = {}  # a handful, shared by all chunks
 
 
-class _Steps(_Remembered[tuple[_Step, _Step]]):
-    def work_out(self, chunk: str) -> tuple[_Step, _Step]:
-        pieces = _words[chunk]
-        steps = _step(pieces, False), _step(pieces, True)
-        return _known_steps.setdefault(steps, steps) if len(chunk) <= _LONGEST else steps
+def _both_steps(chunk: str) -> tuple[_Step, _Step]:
+    pieces = _words[chunk]
+    steps = _step(pieces, False), _step(pieces, True)
+    return _known_steps.setdefault(steps, steps) if len(chunk) <= _LONGEST else steps
 
 
-_steps = _Steps()
+_steps = _Remembered(_both_steps)
 _runs_of_space = re.compile(r"(\s+)")
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from bptools.core.errors import DataError, Exit, OutputError
-from bptools.core.folder import MANIFEST, UNFINISHED, Busy, OutputFolder
+from bptools.core.errors import Busy, DataError, Exit, OutputError
+from bptools.core.folder import MANIFEST, UNFINISHED, OutputFolder
 from bptools.core.streams import allow_descriptors
 
 

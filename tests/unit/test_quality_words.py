@@ -123,7 +123,7 @@ def test_long_chunks_are_split_in_time(chunk: str) -> None:
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_REMEMBERED", 10)
-    table = module._Words()
+    table = module._Remembered(module.split_chunk)
     for number in range(1000):
         assert table[f"word{number}!"] == (f"word{number}", "!")
         assert len(table) <= 10
