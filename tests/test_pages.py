@@ -49,6 +49,7 @@ def write_inputs(folder: Path) -> None:
     (folder / "clean.jsonl").write_text(lines(CHAT, CHAT))
     (folder / "chat.jsonl").write_text(lines(CHAT, CHAT, CHAT))
     (folder / "code.jsonl").write_text(lines(CHAT))
+    (folder / "eval.jsonl").write_text(lines(SHAREGPT))
     (folder / "scored.jsonl").write_text(lines({**CHAT, "source": "dolly", "score": 0.7}))
     (folder / "raw.csv").write_text('query,reply\n"Say\nhi",Hi\n')
     (folder / "more.json.gz").write_bytes(gzip.compress(json.dumps([CHAT, ALPACA]).encode()))

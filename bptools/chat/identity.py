@@ -13,7 +13,7 @@ import orjson
 from bptools.chat.roles import CANONICAL
 from bptools.chat.view import Views
 from bptools.core.hashing import canonical_json, xxh3_128
-from bptools.core.records import Record, reparse_exact
+from bptools.core.records import Record
 
 _SORTED = orjson.OPT_SORT_KEYS
 
@@ -31,36 +31,48 @@ class ContentKeys:
         keys; see bptools-jsonl(5) for the others. `raw` is its line, for integers that orjson rounds.
         """
         try:
-            if self._views.is_chat(record):
-                messages = record["messages"]
-                for turn in messages:
-                    if len(turn) != 2 or turn["role"] not in CANONICAL or type(turn["content"]) is not str:
-                        break
-                else:
-                    if messages:
-                        return xxh3_128(orjson.dumps(messages, option=_SORTED))
-        except (KeyError, TypeError):
+            if self._is_plain(record):
+                return xxh3_128(orjson.dumps(record["messages"], option=_SORTED))
+        except TypeError:  # half a surrogate pair
             pass
-        exact = record if raw is None else reparse_exact(raw, record)
-        shape, several = self._views.made(exact)
-        contents = [_content(shape, made) for made in several]
+        shape, several = self.read(raw, record)
+        contents = [content_of(shape, made) for made in several]
         return xxh3_128(canonical_json(contents[0] if len(contents) == 1 else contents))
 
+    def read(self, raw: bytes | None, record: Record) -> tuple[str, list[Record]]:
+        """Return the shape of a record, and the one or more that it is in that shape. Raises Reject, Drop."""
+        return ("chat", [record]) if self._is_plain(record) else self._views.made_exactly(raw, record)
 
-def _content(shape: str, made: Record) -> Any:
+    def _is_plain(self, record: Record) -> bool:
+        """Return whether a record is a chat whose turns are role and content alone."""
+        try:
+            if not self._views.is_chat(record):
+                return False
+            messages = record["messages"]
+            for turn in messages:
+                if len(turn) != 2 or turn["role"] not in CANONICAL or type(turn["content"]) is not str:
+                    return False
+            return bool(messages)
+        except (KeyError, TypeError):
+            return False
+
+
+def content_of(shape: str, made: Record) -> Any:
+    """Return the content of a record in its shape, as its key sees it."""
     if shape == "text":
         return made["text"]
-    turns: list[Any] = _turns(made["messages" if shape == "chat" else "prompt"])
+    turns: list[Any] = reduced(made["messages" if shape == "chat" else "prompt"])
     if shape == "preference":
-        turns.append({"chosen": _turns(made["chosen"]), "rejected": _turns(made["rejected"])})
+        turns.append({"chosen": reduced(made["chosen"]), "rejected": reduced(made["rejected"])})
     elif shape == "rated":
-        turns.append({"completion": _turns(made["completion"]), "label": made["label"]})
+        turns.append({"completion": reduced(made["completion"]), "label": made["label"]})
     if made.get("tools"):
         turns.append({"tools": _parsed(made["tools"])})
     return turns
 
 
-def _turns(messages: list[Record]) -> list[Record]:
+def reduced(messages: list[Record]) -> list[Record]:
+    """Return messages with what belongs to their content."""
     turns = []
     for message in messages:
         turn = {"role": message["role"], "content": message["content"]}

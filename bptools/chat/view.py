@@ -16,7 +16,7 @@ from typing import Any
 from bptools.chat.convert import Converter, Options
 from bptools.chat.formats import PARTS
 from bptools.chat.roles import CANONICAL
-from bptools.core.records import Record, Reject, dumps
+from bptools.core.records import Drop, Record, Reject, dumps, is_large, reparse_exact
 
 role_of = itemgetter("role")
 _MOST_NAMES = 10_000
@@ -77,7 +77,7 @@ class Views:
         if self._by_field:
             value = field_value(record, self.on)
             self.field_found = bool(self.field_found) or value is not None
-            return _as_text(value)
+            return as_text(value)
         shape, several = self.made(record)
         return "\n".join([part for made in several for part in self._parts(shape, made)])
 
@@ -130,6 +130,39 @@ class Views:
         made = self._convert(record)
         return self._converter.shape, made if type(made) is list else [made]  # type: ignore[list-item]
 
+    def made_exactly(self, raw: bytes | None, record: Record) -> tuple[str, list[Record]]:
+        """Return what `made` does, with integers over 64 bits as they stand in the line of the record.
+
+        orjson reads them as floats of at least 2**63: only these make a look at the line worth its time.
+        """
+        found = self.made(record)
+        if raw is None:
+            return found
+        plain = self._converter.reader.plain
+        for name, value in record.items():
+            if type(value) is not str and name != plain and is_large(value):
+                exact = reparse_exact(raw, record)
+                return found if exact is record else self.made(exact)
+        return found
+
+    def converted_messages(self, record: Record) -> list[Record] | None:
+        """Return the messages of a record that becomes one chat without tools; None for any other.
+
+        None too for what is refused, and for what may hold integers over 64 bits.
+        """
+        reader = self._converter.reader
+        try:
+            made = self._convert(record)
+        except (Reject, Drop):
+            return None
+        if reader.shape != "chat" or type(made) is list or made.get("tools"):  # type: ignore[union-attr]
+            return None
+        plain = reader.plain
+        for name, value in record.items():
+            if type(value) is not str and name != plain and is_large(value):
+                return None
+        return made["messages"]  # type: ignore[call-overload, no-any-return]
+
     def _parts(self, shape: str, made: Record) -> list[str]:
         if shape == "text":
             return [made["text"]]
@@ -153,11 +186,12 @@ def _texts_of(turn: Record) -> list[str]:
     texts = [turn["content"]]
     for call in turn.get("tool_calls") or ():
         arguments = call["function"].get("arguments") if type(call.get("function")) is dict else None
-        texts.append(_as_text(arguments))
+        texts.append(as_text(arguments))
     return texts
 
 
-def _as_text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """Return a JSON value as text: a string as it is, nothing for null, JSON for all others."""
     if type(value) is str:
         return value
     if value is None:

@@ -21,6 +21,13 @@ def xxh3_128(data: bytes) -> int:
     return _xxh3_128(data)
 
 
+def xxh3_128_digest() -> Callable[[bytes], bytes]:
+    """Return the function that makes the 16 bytes, most significant first, of what xxh3_128 returns."""
+    from xxhash import xxh3_128_digest
+
+    return xxh3_128_digest
+
+
 def xxh3_64(data: bytes, seed: int) -> int:
     """Return 64 bits of hash for a seed of 64 bits."""
     global _xxh3_64

@@ -13,7 +13,7 @@ from bptools.core.messages import Messages
 from bptools.core.pipeline_settings import PipelineSettings
 from bptools.core.records import Record, Reject
 from bptools.core.report import Counts
-from bptools.core.sources.base import Coerce, Reader, ReadOptions, RejectCallback, Source, no_coercion
+from bptools.core.sources.base import Coerce, Reader, ReadOptions, RejectCallback, Source, Take, no_coercion
 from bptools.core.sources.opening import make_reader
 from bptools.core.streams import Input, allow_descriptors, open_input
 
@@ -38,6 +38,7 @@ class Intake:
         self.messages = messages
         self.refuse = refuse  # what readers call for a line that is no record
         self.coerce: Coerce = no_coercion
+        self.take: Take | None = None  # gets lines before they are parsed, where a reader can do that
         self.schedule: Schedule | None = None  # takes from several sources at once; None: one after the other
         self.start, self.stop = _bounds(settings.skip, settings.slice)
         self.source = Source("<stdin>", None, "stdin")
@@ -46,6 +47,9 @@ class Intake:
         self.hashing = hashing  # whether `hashes` will be asked for
         self._hashes: list[tuple[str, Any, Input]] = []
         self._skipped = 0  # records of the batch at hand that a slice took off its head
+        self._following: Source | None = None  # the source after the one at hand
+        self._exhausted = False  # the source at hand holds nothing more
+        self._mixing_waits = False  # one of the mixed sources may have to be waited for
 
     def __iter__(self) -> Iterator[Item]:
         """Yield (raw, record); `raw` is the line as it came, or None where the container is not JSONL."""
@@ -56,11 +60,18 @@ class Intake:
 
     def batches(self) -> Iterator[Batch]:
         """Yield (raws, records) of as many records as are at hand; `locate` says which one is spoken of."""
+        return (batch for batch in self.steps() if batch[1])
+
+    def steps(self) -> Generator[Batch, None, None]:
+        """Yield what `batches` does, and an empty one wherever `may_wait` is worth asking again.
+
+        Of lines that `take` has taken there are no records.
+        """
         if self.schedule is not None:
             for raw, record in self:
                 yield (raw,), (record,)
             return
-        batches = (batch for reader in self.readers() for batch in reader.batches())
+        batches = self._steps()
         if not self.start and self.stop is None:
             yield from batches
             return
@@ -73,10 +84,44 @@ class Intake:
             first = max(0, self.start - position)
             last = len(records) if self.stop is None else min(len(records), self.stop - position)
             position += len(records)
-            if first < last:
+            if first < last or not records:
                 self._skipped = first
                 yield raws[first:last], records[first:last]
                 self._skipped = 0
+
+    def _steps(self) -> Iterator[Batch]:
+        for reader in self.readers():
+            if not self.start and self.stop is None:
+                reader.take = self.take
+            yield from reader.batches()
+            self._exhausted = True
+            yield (), ()
+            self._exhausted = False
+
+    def may_wait(self) -> bool:
+        """Return whether reading on may have to wait for what others have yet to write.
+
+        A file or the hub is never waited for. False is certain for JSON lines; a reader of another container
+        may wait for the rest of a record.
+        """
+        if self.schedule is not None:
+            return self._mixing_waits
+        if self._exhausted:
+            return self._following is not None and _is_slow(self._following)
+        if self.input is None or self.input.file.size is not None:
+            return False
+        return not (self.reader is not None and self.reader.at_hand) and not self.input.raw.line_at_hand()
+
+    def whereabouts(self) -> tuple[str, int, int]:
+        """Return where the batch at hand starts: its source, the line, and how many blank lines came before.
+
+        These are known where the sources are read in turn.
+        """
+        self.locate(0)
+        reader = self.reader
+        if reader is None:
+            return self.source.name, 0, 0
+        return self.source.name, reader.line, self.counts.blank + (0 if self.input is None else reader.blank)
 
     def locate(self, index: int) -> None:
         """Make `line` that of the record at `index` of the batch."""
@@ -95,7 +140,9 @@ class Intake:
 
     def readers(self) -> Iterator[Reader]:
         """Yield an opened reader for each source in turn."""
-        for source in self.sources():
+        named = self.sources()
+        for source, following in zip(named, [*named[1:], None]):
+            self._following = following
             self._open(source)
             assert self.reader is not None
             ended = False
@@ -113,6 +160,7 @@ class Intake:
         """Yield from all sources as the schedule says, each opened when it is first asked."""
         named = self.sources()
         allow_descriptors(len(named))
+        self._mixing_waits = any(map(_is_slow, named))
         sources = [self._one(source) for source in named]
         try:
             yield from schedule(sources)
@@ -203,6 +251,16 @@ class Intake:
             }
             for name, digest, opened in self._hashes
         ]
+
+
+def _is_slow(source: Source) -> bool:
+    """Say whether a source that is yet to be opened may have to be waited for: a pipe, a terminal."""
+    if source.kind == "hub":
+        return False
+    try:
+        return not stat.S_ISREG((os.fstat(0) if source.path is None else os.stat(source.path)).st_mode)
+    except OSError:
+        return True
 
 
 def _new_hash() -> Any:

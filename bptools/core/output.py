@@ -81,6 +81,21 @@ class Output:
         """Hand everything to the system. Raises ReaderGone, ReadWriteError."""
         self._buffer.flush()
 
+    def check_reader(self) -> None:
+        """Raise ReaderGone if this is a pipe that nobody reads any more, though all was written to it.
+
+        A reader that lives waits for the end, which it has not been shown yet.
+        """
+        if self._raw.fd < 0 or not stat.S_ISFIFO(os.fstat(self._raw.fd).st_mode):
+            return
+        import select
+
+        if hasattr(select, "poll"):
+            poll = select.poll()
+            poll.register(self._raw.fd, 0)
+            if any(event & select.POLLERR for _, event in poll.poll(0)):
+                raise ReaderGone(self._raw.name)
+
     def commit(self) -> None:
         """Make the output final. Raises ReaderGone, ReadWriteError."""
         self.flush()

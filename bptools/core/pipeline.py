@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from bptools import __version__
@@ -28,12 +28,15 @@ from bptools.core.report import Counts
 if TYPE_CHECKING:
     from bptools.core.folder import OutputFolder
     from bptools.core.progress import Progress
+    from bptools.core.window import Looker, Verdict, Window, Windows
 
 
 Transformation = Callable[[Record], "Record | list[Record]"]
 Exactly = Callable[[bytes, Record, "Record | list[Record]"], "Record | list[Record]"]
 Judge = Callable[["bytes | None", Record], "Drop | Reject | None"]
 Keep = Callable[[bytes, Record], None]
+Place = tuple[str, int]
+"""The name of a source and a line in it."""
 
 
 class Enough(Exception):
@@ -49,7 +52,7 @@ class Pipeline:
         self.counts = Counts()
         self.messages = Messages(command, settings.quiet, settings.verbose, settings.log_json)
         self._outputs: list[Output] = []
-        _refuse_collisions(settings)
+        _refuse_collisions(settings, {})
         self._rejects = RejectLog(
             self.messages,
             self.counts,
@@ -72,11 +75,21 @@ class Pipeline:
         self.intake = Intake(settings, self.counts, self.messages, self._refuse_line, hashing)
         self.folder: OutputFolder | None = None
         self.report_fields: dict[str, Any] = {}  # what a command adds to --report
+        self.when_done: Callable[[], None] | None = None  # called when all outputs are in their places
+        self.resources = contextlib.ExitStack()  # closed when all is over
         self._progress: Progress | None = None
+        self._windows: Windows | None = None
 
     def _open(self, name: str | None) -> Output | None:
         if name is None:
             return None
+        output = open_output(name)
+        self._outputs.append(output)
+        return output
+
+    def open_also(self, option: str, name: str) -> Output:
+        """Open an output that an option names; it ends like the others. Raises OutputError, UsageError."""
+        _refuse_collisions(self.settings, {option: name})
         output = open_output(name)
         self._outputs.append(output)
         return output
@@ -162,6 +175,24 @@ class Pipeline:
                 if counts.out == limit:
                     return
 
+    def windows(self, max_bytes: int, looker: Looker | None = None) -> Iterator[Window]:
+        """Yield the records some `max_bytes` of lines at a time, fewer where the input pauses.
+
+        Give each window to `settle_window` in its order, also one that holds no record.
+        """
+        from bptools.core.window import Windows
+
+        self._windows = Windows(self, looker)
+        return self._windows.gather(max_bytes)
+
+    def settle_window(self, window: Window, verdicts: Sequence[Verdict]) -> bool:
+        """Pass on the records whose verdict is None; the others' say why not. The outcome is that of `sift`.
+
+        False: --limit is reached, and nothing more goes out.
+        """
+        assert self._windows is not None
+        return self._windows.settle(window, verdicts)
+
     def _pass_on(self, raw: bytes | None, record: Record, keep: Keep | None) -> None:
         try:
             line = dumps(record) if raw is None else raw
@@ -188,24 +219,31 @@ class Pipeline:
         """Count and keep rejects without a message for each, and tolerate any number of them."""
         self._rejects.judge_quietly()
 
-    def settle(self, why: Reject | Drop, raw: bytes | None, record: Record, keep: Keep | None = None) -> None:
-        """Reject or drop the record at hand."""
+    def settle(
+        self,
+        why: Reject | Drop,
+        raw: bytes | None,
+        record: Record,
+        keep: Keep | None = None,
+        place: Place | None = None,
+    ) -> None:
+        """Reject or drop a record, the one at hand if `place` does not say where it was read."""
         if isinstance(why, Reject):
-            self.reject(why, raw, record)
+            self.reject(why, raw, record, place)
             return
         try:
-            self.drop(why, raw, record, keep)
+            self.drop(why, raw, record, keep, f"{place[0]}:{place[1]}" if place is not None else None)
         except Reject as unwritable:
-            self.reject(unwritable, raw, record)
+            self.reject(unwritable, raw, record, place)
 
-    def reject(self, why: Reject, raw: bytes | None, record: Record) -> None:
-        """Refuse the record at hand. Raises DataError under --strict."""
-        intake = self.intake
-        self._rejects.add(intake.source.name, intake.line, why, raw or _best_effort(record))
+    def reject(self, why: Reject, raw: bytes | None, record: Record, place: Place | None = None) -> None:
+        """Refuse a record, the one at hand if there is no `place`. Raises DataError under --strict."""
+        name, line = place or (self.intake.source.name, self.intake.line)
+        self._rejects.add(name, line, why, raw or _best_effort(record))
 
-    def note_reject(self, why: Reject, line: int | None, raw: bytes) -> None:
+    def note_reject(self, why: Reject, line: int | None, raw: bytes, source: str | None = None) -> None:
         """Count, keep and report a reject found by other means than reading."""
-        self._rejects.add(self.intake.source.name, line or 0, why, raw)
+        self._rejects.add(self.intake.source.name if source is None else source, line or 0, why, raw)
 
     def _refuse_line(self, line: int, why: Reject, raw: bytes) -> None:
         self.counts.read += 1
@@ -255,6 +293,10 @@ class Pipeline:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: object
     ) -> Literal[False]:
+        with self.resources:
+            return self._end(error)
+
+    def _end(self, error: BaseException | None) -> Literal[False]:
         if self._progress is not None:
             self._progress.stop()
         if error is not None and not isinstance(error, DataError):
@@ -295,6 +337,9 @@ class Pipeline:
                     from bptools.core.manifest import record_run
 
                     record_run(self)
+                if self.when_done is not None:
+                    self._output.check_reader()
+                    self.when_done()
         finally:
             for output in self._outputs:
                 output.abort()
@@ -317,7 +362,7 @@ class Pipeline:
         return str(self._output_hash.hexdigest()) if self._output_hash is not None else ""
 
 
-def _refuse_collisions(settings: PipelineSettings) -> None:
+def _refuse_collisions(settings: PipelineSettings, others: dict[str, str]) -> None:
     """Refuse two outputs in one file, and a side output over a source. Raises UsageError."""
     outputs = {
         "--output": settings.output if settings.output != "-" else None,
@@ -325,6 +370,7 @@ def _refuse_collisions(settings: PipelineSettings) -> None:
         "--dropped": settings.dropped,
         "--report": settings.report,
         "the manifest of --output": settings.output + ".manifest.json" if settings.output != "-" else None,
+        **others,
     }
     taken: dict[str, str] = {}
     for option, name in outputs.items():

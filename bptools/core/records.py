@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -29,7 +30,8 @@ class Reject(Exception):
 class Drop(Exception):
     """A record removed on purpose: the reason, the value that was judged and the limit it broke.
 
-    `others` are further reasons of the same kind, each (reason, value, limit).
+    `others` are further reasons of the same kind, each (reason, value, limit). `added` are further fields
+    for `bp`; what is None is taken away there. `explanation` is for a person, in place of value and limit.
     """
 
     def __init__(
@@ -38,12 +40,16 @@ class Drop(Exception):
         value: object = None,
         limit: object = None,
         others: Sequence[tuple[str, object, object]] = (),
+        added: Mapping[str, object] = MappingProxyType({}),
+        explanation: str | None = None,
     ) -> None:
         super().__init__(reason, value, limit)
         self.reason = reason
         self.value = value
         self.limit = limit
         self.others = others
+        self.added = added
+        self.explanation = explanation
 
     def notes(self) -> list[Record]:
         """Return what goes into `bp.drop`."""
@@ -52,12 +58,15 @@ class Drop(Exception):
 
     def explained(self) -> list[str]:
         """Return each reason for a person: `max-tokens: 5120, limit 4096`."""
-        return [
+        explained = [
             note["reason"]
             + (f": {_shown(note['value'])}" if note["value"] is not None else "")
             + (f", limit {_shown(note['limit'])}" if note["limit"] is not None else "")
             for note in self.notes()
         ]
+        if self.explanation is not None:
+            explained[0] = f"{self.reason}: {self.explanation}"
+        return explained
 
 
 def _shown(value: object) -> object:
@@ -190,8 +199,8 @@ def is_large(value: object) -> bool:
 _LARGE = 2.0**63
 
 
-def splice_bp(raw: bytes, record: Record, added: Record) -> bytes:
-    """Return the line with `added` merged under its `bp` key, all other bytes as they were.
+def splice_bp(raw: bytes, record: Record, added: Record, gone: Collection[str] = ()) -> bytes:
+    """Return the line with `added` merged under its `bp` key and `gone` taken from it, else as it was.
 
     `raw` ends in one newline and holds `record`. Raises Reject as `dumps` does.
     """
@@ -200,7 +209,8 @@ def splice_bp(raw: bytes, record: Record, added: Record) -> bytes:
         old = exact["bp"]
         if type(old) is not dict:  # not ours: kept apart
             old = {} if old is None else {"kept": {"bp": old}}
-        return dumps({**exact, "bp": {**old, **added}})
+        left = {name: value for name, value in old.items() if name not in gone}
+        return dumps({**exact, "bp": {**left, **added}})
     end = raw.rindex(b"}")
     comma = b"," if record else b""
     return raw[:end] + comma + b'"bp":' + dumps(added)[:-1] + b"}\n"
@@ -215,7 +225,15 @@ def mark_dropped(raw: bytes, record: Record, why: Drop) -> bytes:
     earlier = old.get("drop", []) if type(old) is dict else []
     earlier = earlier if type(earlier) is list else [earlier]
     notes = why.notes()
+    added = {name: value for name, value in why.added.items() if value is not None}
+    gone = why.added.keys() - added.keys()
     try:
-        return splice_bp(raw, record, {"drop": earlier + notes})
+        return splice_bp(raw, record, {"drop": earlier + notes, **added}, gone)
     except Reject:  # half a surrogate pair in a value; what the record holds itself stays as it is
-        return splice_bp(raw, record, {"drop": earlier + [{**note, "value": None} for note in notes]})
+        notes = [{**note, "value": None} for note in notes]
+        added = {name: _whole(value) for name, value in added.items()}
+        return splice_bp(raw, record, {"drop": earlier + notes, **added}, gone)
+
+
+def _whole(value: object) -> object:
+    return value.encode("utf-8", "replace").decode() if type(value) is str else value

@@ -18,6 +18,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("bp-detect", "bptools.commands.detect", "what is this data, and what is wrong with it", "data"),
     Command("bp-chatml", "bptools.commands.chatml", "any chat data to clean records", "data"),
     Command("bp-filter", "bptools.commands.filter", "keep what is good, say why the rest went", "data"),
+    Command("bp-dedup", "bptools.commands.dedup", "keep the first of what says the same", "data"),
     Command("bptools", "bptools.commands.bptools", "the toolbox itself: doctor, list, version", "umbrella"),
 )
 

@@ -39,7 +39,7 @@ _SPOOL_BATCH = 1 << 20  # once on disk, more is held for nothing
 _HEADER = struct.Struct("<QQQ")  # lines, bytes of keys, bytes of lines
 
 
-class _TemporaryFile:
+class TemporaryFile:
     """An append-only file without a name. Raises OutputError, ReadWriteError."""
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ class _TemporaryFile:
 class _Run:
     """A part of a temporary file: blocks of lines with their keys (array code `kind`; no keys without)."""
 
-    def __init__(self, file: _TemporaryFile, kind: str = "") -> None:
+    def __init__(self, file: TemporaryFile, kind: str = "") -> None:
         self.file = file
         self._kind = kind
         self._begin = self._end = file.size
@@ -222,7 +222,7 @@ class SortedSpill(_Lines):
         self._held = 0
         self._count = 0
         self._runs: list[_Run] = []
-        self._files: list[_TemporaryFile] = []
+        self._files: list[TemporaryFile] = []
 
     def add(self, key: int | float, line: bytes) -> None:
         """Add a line. Raises ReadWriteError, OutputError; ValueError, at once or later, for a wrong key."""
@@ -271,8 +271,8 @@ class SortedSpill(_Lines):
         if set(map(type, keys)) != {float} or not all(map(isfinite, keys)):
             raise ValueError("a key is no finite float")
 
-    def _new_file(self) -> _TemporaryFile:
-        file = _TemporaryFile()
+    def _new_file(self) -> TemporaryFile:
+        file = TemporaryFile()
         self._files.append(file)
         return file
 
@@ -346,7 +346,7 @@ class Spool(_Lines):
         self._held += len(line) + _LINE_OVERHEAD
         if self._held > self._memory_bytes:
             if self._run is None:
-                self._run = _Run(_TemporaryFile())
+                self._run = _Run(TemporaryFile())
             self._run.write((None, line) for line in self._lines)
             self._lines = []
             self._held = 0

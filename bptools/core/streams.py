@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 BUFFER_BYTES = 256 << 10
 READ_BYTES = 64 << 10  # a pipe's worth; larger ones fall out of the cache before they are parsed
 _SPARE_DESCRIPTORS = 64
+_LOOKED_AHEAD = 1 << 20  # bytes of a line that are read while others wait for its end
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
@@ -58,6 +59,10 @@ class RawStream(io.RawIOBase):
             self._head += more
         return self._head[:count]
 
+    def line_at_hand(self) -> bool:
+        """Return whether a line, or the rest of one, can surely be read without waiting for its end."""
+        return b"\n" in self._head
+
     def readable(self) -> bool:
         """Say yes."""
         return True
@@ -81,6 +86,7 @@ class CountingFile(RawStream):
         self._fd = fd
         self._name = name
         self._close = close
+        self._ended = False  # looking ahead met the end: a terminal says so only once
         status = os.fstat(fd)
         self.bytes_read = 0
         self.size = status.st_size if stat.S_ISREG(status.st_mode) else None
@@ -90,7 +96,28 @@ class CountingFile(RawStream):
         """Return the descriptor."""
         return self._fd
 
+    def line_at_hand(self) -> bool:
+        """Return whether a line can be read without waiting; what has arrived of one is read to see.
+
+        The end of a pipe is no line. What cannot be asked (a pipe on Windows) has none at hand.
+        """
+        if self.size is not None or b"\n" in self._head:
+            return True
+        while len(self._head) < _LOOKED_AHEAD and not self._ended and _has_arrived(self._fd):
+            try:
+                data = self._read_some(READ_BYTES)
+            except ReadWriteError:  # who reads on will meet it again
+                return False
+            self._ended = not data
+            self._head += data
+            if b"\n" in data:
+                return True
+        return False
+
     def _read_some(self, count: int) -> bytes:
+        if self._ended:
+            self._ended = False
+            return b""
         try:
             data = os.read(self._fd, count)
         except OSError as error:
@@ -102,7 +129,7 @@ class CountingFile(RawStream):
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         """Read straight into the buffer where nothing has to see the bytes on the way."""
-        if self._head or self.digest is not None or not hasattr(os, "readv"):
+        if self._head or self._ended or self.digest is not None or not hasattr(os, "readv"):
             return super().readinto(buffer)
         try:
             count = os.readv(self._fd, [buffer])
@@ -237,6 +264,19 @@ def _unzstd(raw: RawStream) -> RawStream:
             raise MissingExtra("backports.zstd", "zstd") from None
     below: io.BufferedReader[Any] = io.BufferedReader(raw, BUFFER_BYTES)
     return Decompressed(zstd.ZstdFile(below), "zstd", below, raw)
+
+
+def _has_arrived(fd: int) -> bool:
+    import select
+
+    try:
+        return bool(select.select([fd], [], [], 0)[0])
+    except ValueError:  # a number beyond what select takes
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        return bool(poll.poll(0))
+    except OSError:
+        return False
 
 
 def allow_descriptors(count: int) -> None:

@@ -1,9 +1,10 @@
-"""`python -m tests.bench [--size MB] [--runs N] [--data FILE]...`: print the figures and write RESULTS.md."""
+"""`python -m tests.bench [--only PART] [--size MB] [--runs N] [--data FILE...]`: figures, into RESULTS.md too."""
 
 from __future__ import annotations
 
 import argparse
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from tests.bench.bench import BIN, FOLDER, Bench, baseline
 from tests.bench.data import write_array, write_jsonl
 from tests.bench.filtering import measure_filter, measure_rules
 from tests.bench.measure import interleaved, once
+
+PARTS = ("streams", "dedup")
 
 
 def main() -> None:
@@ -20,8 +23,24 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--peers", help="a Python that has tests/bench/peers.txt installed")
     parser.add_argument("--data", nargs="*", default=[], help="JSONL files of your own")
+    parser.add_argument("--only", choices=PARTS, help="one section of RESULTS.md")
+    parser.add_argument("--records", type=int, default=500_000, help="records of the scaled set of bp-dedup")
     chosen = parser.parse_args()
     FOLDER.mkdir(exist_ok=True)
+    if chosen.only is None:
+        # Each in a process of its own: one that has grown lends its memory to all that it starts.
+        for part in PARTS:
+            subprocess.run([sys.executable, "-m", "tests.bench", "--only", part, *sys.argv[1:]], check=True)
+    elif chosen.only == "dedup":
+        from tests.bench.dedup import measure_dedup
+
+        measure_dedup(chosen.runs, chosen.data, chosen.peers, chosen.records)
+    else:
+        measure_streams(chosen)
+
+
+def measure_streams(chosen: argparse.Namespace) -> None:
+    """Measure the commands that look at one record at a time."""
     size = chosen.size << 20
     files = {
         shape: write_jsonl(shape, FOLDER / f"{shape}-{chosen.size}.jsonl", size)

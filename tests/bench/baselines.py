@@ -21,6 +21,16 @@ def bare() -> None:
     target.flush()
 
 
+def parsed() -> None:
+    """Loads and write of the line as it is: what any stage pays that looks at records and keeps them."""
+    source, target = _ends()
+    write, loads = target.write, orjson.loads
+    for line in source:
+        loads(line)
+        write(line)
+    target.flush()
+
+
 def array_whole() -> None:
     """Read a whole JSON array with orjson, and nothing else."""
     for _record in orjson.loads(sys.stdin.buffer.read()):

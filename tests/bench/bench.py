@@ -1,9 +1,10 @@
-"""The table of one run: what was measured against what, written to RESULTS.md."""
+"""The table of one run: what was measured against what, written to its section of RESULTS.md."""
 
 from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -17,10 +18,12 @@ RESULTS = ROOT / "tests" / "bench" / "RESULTS.md"
 
 
 class Bench:
-    """Collects rows: what, against what, cost, ratio, goal."""
+    """Collects the rows of one section: what, against what, cost, ratio, goal."""
 
-    def __init__(self, runs: int) -> None:
+    def __init__(self, runs: int, section: str = "", packages: tuple[str, ...] = ("orjson", "typer")) -> None:
         self.runs = runs
+        self.heading = f"## {section}" if section else "# Benchmark results"
+        self.packages = packages
         self.rows: list[tuple[str, str, str, str]] = []
         self.env = {
             "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
@@ -64,10 +67,10 @@ class Bench:
         sys.stdout.flush()
 
     def save(self) -> None:
-        """Write the table with the machine and the versions."""
-        packages = ", ".join(f"{name} {version(name)}" for name in ("orjson", "typer"))
+        """Write the table with the machine and the versions; the other sections stay as they are."""
+        packages = ", ".join(f"{name} {version(name)}" for name in self.packages)
         lines = [
-            "# Benchmark results",
+            self.heading,
             "",
             f"Written by `make bench` on {platform.machine()}, {os.cpu_count()} cores, "
             f"Python {platform.python_version()}, {packages}.",
@@ -79,7 +82,12 @@ class Bench:
             *("| " + " | ".join(row) + " |" for row in self.rows),
             "",
         ]
-        RESULTS.write_text("\n".join(lines))
+        written = RESULTS.read_text() if RESULTS.exists() else ""
+        sections = {
+            part.partition("\n")[0]: part for part in re.split(r"^(?=##? )", written, flags=re.M) if part
+        }
+        sections[self.heading] = "\n".join(lines)
+        RESULTS.write_text("\n".join(part.rstrip("\n") + "\n" for part in sections.values()))
 
 
 def baseline(name: str) -> list[str]:

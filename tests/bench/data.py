@@ -12,22 +12,22 @@ import orjson
 
 
 def _words(chance: random.Random, count: int) -> str:
-    vocabulary = _VOCABULARY
-    return " ".join(chance.choices(vocabulary, k=count)) + "."
+    return " ".join(chance.choices(_VOCABULARY, k=count)) + "."
 
 
-def _vocabulary() -> list[str]:
+def vocabulary(count: int) -> list[str]:
+    """Return so many made words, and a few that are not plain."""
     chance = random.Random(7)
     letters = "etaoinshrdlucmfwypvbgk"
     weights = range(len(letters), 0, -1)
     made = [
         "".join(chance.choices(letters, weights, k=chance.choice([2, 3, 4, 5, 5, 6, 7, 9])))
-        for _ in range(4000)
+        for _ in range(count)
     ]
     return [*made, "café", "naïve", "don’t", "“so”", "日本", 'say "it"', "a\nb"]
 
 
-_VOCABULARY = _vocabulary()
+_VOCABULARY = vocabulary(4000)
 
 
 def sharegpt(chance: random.Random) -> Iterator[dict[str, Any]]:

@@ -21,6 +21,11 @@ GOOD = (
 )
 
 
+def many(times: int) -> bytes:
+    """Return three records for each time, all of them different."""
+    return b"".join(GOOD.replace(b'"content":"', b'"content":"%d ' % number) for number in range(times))
+
+
 def invocation(name: str, *options: str) -> list[str]:
     """Return the argument vector of a command as the checkout runs it."""
     return [str(ROOT / "bin" / name), *PASS_ALL.get(name, []), *options]

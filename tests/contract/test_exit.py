@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.commands import ALL_COMMANDS, DATA_COMMANDS, GOOD, invocation, run
+from tests.contract.commands import ALL_COMMANDS, DATA_COMMANDS, GOOD, invocation, many, run
 from tests.golden import environment
 
 
@@ -67,7 +67,7 @@ def test_a_full_device_is_74(name: str, target: str, tmp_path: Path) -> None:
         options = ["-o", "/dev/full"] if target == "-o" else []
         done = subprocess.run(
             invocation(name, *options),
-            input=GOOD * 100,
+            input=many(100),
             stdout=full if target == "stdout" else subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=tmp_path,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.commands import DATA_COMMANDS, GOOD, invocation, run
+from tests.contract.commands import DATA_COMMANDS, GOOD, invocation, many, run
 from tests.golden import environment
 
 pytestmark = pytest.mark.parametrize("name", DATA_COMMANDS)
@@ -87,7 +87,7 @@ def test_empty_stream_is_done(name: str, tmp_path: Path) -> None:
 
 
 def test_summary_and_report_add_up(name: str, tmp_path: Path) -> None:
-    outcome = run(name, "--report", "report.json", stdin=GOOD + b"\n" + BAD + GOOD, cwd=tmp_path)
+    outcome = run(name, "--report", "report.json", stdin=GOOD + b"\n" + BAD + many(1), cwd=tmp_path)
     match = SUMMARY.search(outcome.stderr.decode())
     assert match, outcome.stderr
     read, out, dropped, rejected = map(int, match.groups()[1:])
@@ -131,7 +131,7 @@ def test_strict_stops_at_the_first_reject(name: str, tmp_path: Path) -> None:
 
 
 def test_a_closed_pipe_ends_silently_with_141(name: str, tmp_path: Path) -> None:
-    (tmp_path / "in.jsonl").write_bytes(GOOD * 20_000)
+    (tmp_path / "in.jsonl").write_bytes(many(20_000))
     line = f"{' '.join(invocation(name, 'in.jsonl'))} | head -1 >/dev/null; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(
         ["bash", "-c", line], capture_output=True, cwd=tmp_path, env=environment(str(tmp_path)), timeout=60

@@ -188,7 +188,7 @@ def test_without_pread(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_short_reads_and_writes_are_finished(monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.pread
     monkeypatch.setattr(os, "pread", lambda fd, count, offset: real(fd, min(count, 1000), offset))
-    file = module._TemporaryFile()
+    file = module.TemporaryFile()
     whole = os.urandom(10_000)
     file.append(whole)
     assert file.read(0, 10_000) == whole

@@ -15,6 +15,9 @@ RejectCallback = Callable[[int, Reject, bytes], None]
 Coerce = Callable[[object], "Record | None"]
 """A JSON value that is no object -> the record it stands for, or None."""
 
+Take = Callable[[list[bytes]], bool]
+"""Takes some lines before they are parsed; False: it took none of them, they have to be parsed."""
+
 
 def no_coercion(value: object) -> Record | None:
     """Accept objects only."""
@@ -65,11 +68,13 @@ class Reader:
     """
 
     container = ""
+    at_hand = False  # whether the next line lies in memory already
 
     def __init__(self, options: ReadOptions, reject: RejectCallback, coerce: Coerce = no_coercion) -> None:
         self.options = options
         self.reject = reject
         self.coerce = coerce
+        self.take: Take | None = None  # whoever wants lines before they are parsed, if the reader can do that
         self._line = 0
         self.blank = 0
 
@@ -82,7 +87,10 @@ class Reader:
         raise TypeError(f"{type(self).__name__} does not read anything")
 
     def batches(self) -> Iterator[tuple[Sequence[bytes | None], Sequence[Record]]]:
-        """Yield what iterating yields, as (raws, records) of as many as are at hand; by default one."""
+        """Yield what iterating yields, as (raws, records) of as many as are at hand; by default one.
+
+        Those of one batch stand on consecutive lines. There MAY be empty ones.
+        """
         for raw, record in self:
             yield (raw,), (record,)
 

@@ -58,40 +58,59 @@ class JsonlReader(Reader):
         self._line = self._first + index
 
     def batches(self) -> Iterator[tuple[Sequence[bytes | None], Sequence[Record]]]:
-        """Yield (raws, records), as many at a time as have arrived."""
+        """Yield (raws, records), as many at a time as have arrived; none for what is refused or blank.
+
+        There are no records of lines that `take` has taken.
+        """
         limit = self.options.max_record_bytes
         stream = self._stream
-        parse = orjson.loads
+        parse, take = orjson.loads, self.take
         while head := stream.peek():
             end = head.rfind(b"\n") + 1
             if end < 2 or len(head) > limit or not self._lines:
-                yield from self._one_by_one([stream.readline(limit + 1)], limit)
+                more = head.count(b"\n", 0, end) > 1
+                lines = [stream.readline(limit + 1)]
+                usual = self._lines > 0 and lines[0][-1:] == b"\n" and lines[0][-2:] != b"\r\n"
+                if take is not None and usual and take(lines):
+                    self._count(lines, more)
+                    yield lines, []
+                else:
+                    yield from self._one_by_one(lines, limit, more)
                 continue
             usual = b"\r" not in head
-            lines = stream.readlines(
-                end - 1
-            )  # ends with the line that exceeds it, so it never waits for more
+            lines = stream.readlines(end - 1)  # ends with the line that exceeds it: it never waits for more
+            if take is not None and usual and take(lines):
+                self._count(lines, False)
+                yield lines, []
+                continue
             step = max(1, _BATCH_BYTES * len(lines) // end) if usual else len(lines)
             for start in range(0, len(lines), step):
                 batch = lines[start : start + step]
+                more = start + step < len(lines)
                 try:
                     records = list(map(parse, batch)) if usual else []
                 except ValueError:
                     records = []
                 if not records or {*map(type, records)} != _OBJECTS_ONLY:
-                    yield from self._one_by_one(batch, limit)
+                    yield from self._one_by_one(batch, limit, more)
                     continue
-                self._first = self._lines + 1
-                self._lines += len(records)
-                self._line = self._lines
+                self._count(batch, more)
                 yield batch, records
 
+    def _count(self, batch: list[bytes], more: bool) -> None:
+        self._first = self._lines + 1
+        self._lines += len(batch)
+        self._line = self._lines
+        self.at_hand = more
+
     def _one_by_one(
-        self, lines: list[bytes], limit: int
+        self, lines: list[bytes], limit: int, more: bool
     ) -> Iterator[tuple[list[bytes | None], list[Record]]]:
+        last = self._lines + len(lines)
         for line in lines:
             self._lines += 1
             self._line = self._first = self._lines
+            self.at_hand = more or self._lines < last
             if self._lines == 1 and line.startswith(BOM):
                 line = line[len(BOM) :]
                 if not line:
@@ -100,6 +119,7 @@ class JsonlReader(Reader):
                     line += self._stream.readline(len(BOM))
             if line[-1] != 10 and len(line) > limit:
                 self._too_long(line)
+                yield [], []
                 continue
             line = line.rstrip(b"\r\n") + b"\n"
             try:
@@ -109,6 +129,7 @@ class JsonlReader(Reader):
                     self.blank += 1
                 else:
                     self.reject(self._line, why, line)
+                yield [], []
                 continue
             if type(value) is dict:
                 yield [line], [value]
@@ -116,6 +137,7 @@ class JsonlReader(Reader):
             record = self.coerce(value)
             if record is None:
                 self.reject(self._line, not_object(value), line)
+                yield [], []
             else:
                 yield [None], [record]
 

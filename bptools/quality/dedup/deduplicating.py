@@ -1,0 +1,153 @@
+"""What bp-dedup does with its options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bptools.core.errors import UsageError
+from bptools.core.sizes import parse_duration
+from bptools.quality.dedup.content import Content, Exact
+from bptools.quality.dedup.findings import Findings
+from bptools.quality.dedup.grouped import GroupedIndex
+from bptools.quality.dedup.limited import Room, settle_within
+from bptools.quality.dedup.near import NearIndex
+from bptools.quality.dedup.originals import Originals
+from bptools.quality.dedup.preferring import Preference, settle_preferred
+from bptools.quality.dedup.recorded import RecordedKnown
+from bptools.quality.dedup.running import Run, look_ahead, stream, windows_of
+
+if TYPE_CHECKING:
+    from bptools.chat.view import Views
+    from bptools.core.pipeline import Pipeline
+    from bptools.quality.dedup.indexed import Indexed
+    from bptools.quality.dedup.profile import Profiler
+    from bptools.quality.dedup.signatures import SignatureWriter
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The options of bp-dedup as plain values."""
+
+    exact: Exact
+    on: str
+    minhash: bool
+    threshold: float
+    ngram: int
+    prefer: str
+    against: list[str]
+    index: str | None
+    wait: str | None
+    max_memory: str | None
+    jobs: int
+    signatures: str | None
+    seed: int
+
+
+def run(pipe: Pipeline, views: Views, wanted: Wanted) -> None:
+    """Drop the duplicates of a stream."""
+    _check(pipe, wanted)
+    settings = pipe.settings
+    room = Room(wanted.max_memory, wanted.jobs)
+    preference = Preference(wanted.prefer) if wanted.prefer != "first" else None
+    texts = wanted.minhash or (preference is not None and preference.by_text)
+    content = Content(views, wanted.on, wanted.exact, texts)
+    profiler: Profiler | None = None
+    near: NearIndex | None = None
+    if wanted.minhash:
+        from bptools.quality.dedup.profile import Profiler as _Profiler
+
+        profiler = _Profiler(wanted.threshold, wanted.ngram, wanted.seed, wanted.signatures is not None)
+        if room.for_bands is None:
+            near = NearIndex(wanted.threshold, profiler.bands)
+        else:
+            near = GroupedIndex(wanted.threshold, profiler.bands, room.for_bands)
+    known = RecordedKnown(near)
+    pipe.resources.callback(known.close)
+    originals = Originals(
+        known,
+        content,
+        wanted.threshold,
+        detailed=settings.tag or settings.explain or settings.dropped is not None,
+        explain=settings.explain,
+        idents=any((wanted.index, wanted.signatures, settings.report)),
+    )
+    indexed = _open_index(pipe, wanted, known, originals)
+    windows = windows_of(pipe, content, wanted.minhash, room.for_bands is not None)
+    if indexed is not None:
+        windows = indexed.open(windows)
+    if wanted.against:
+        from bptools.quality.dedup.against import read_against
+
+        read_against(pipe, wanted.against, content, profiler, known, originals)
+    if indexed is not None:
+        indexed.begin()
+    first = len(known)
+    signatures = _signatures(pipe, wanted, near)
+    ahead = look_ahead(windows, content, profiler, known, wanted.jobs)
+    findings = Findings(wanted.threshold if wanted.minhash else None)
+    decided = Run(content, known, originals, findings)
+    if preference is not None:
+        settle_preferred(pipe, decided, known, ahead, preference, room)
+    elif room.for_bands is not None:
+        settle_within(pipe, decided, known, ahead, room)
+    else:
+        stream(pipe, decided, ahead)
+    if signatures is not None and near is not None:
+        signatures.write(near, originals, first)
+    if settings.report is not None:
+        pipe.report_fields["duplicates"] = findings.as_json(originals)
+    warning = findings.warning()
+    if warning is not None:
+        pipe.messages.warn(warning)
+    if content.field_found is False:
+        pipe.messages.warn(f"no record has the field '{wanted.on}' that --on names")
+
+
+def _signatures(pipe: Pipeline, wanted: Wanted, near: NearIndex | None) -> SignatureWriter | None:
+    if wanted.signatures is None or near is None:
+        return None
+    from bptools.quality.dedup.signatures import SignatureWriter
+
+    writer = SignatureWriter(pipe.open_also("--signatures", wanted.signatures), wanted.seed)
+    pipe.resources.callback(writer.close)
+    near.when_kept.append(writer.keep)
+    return writer
+
+
+def _open_index(pipe: Pipeline, wanted: Wanted, known: RecordedKnown, originals: Originals) -> Indexed | None:
+    """Open the index of a run and have the run added to it when it ends well."""
+    if wanted.index is None:
+        return None
+    from bptools.quality.dedup.indexed import Indexed
+    from bptools.quality.dedup.store import IndexStore
+
+    settings: dict[str, object] = {"exact": wanted.exact, "on": wanted.on, "minhash": wanted.minhash}
+    if known.near is not None:
+        settings |= {"threshold": wanted.threshold, "ngram": wanted.ngram, "seed": wanted.seed}
+        settings["bands"] = known.near.bands
+    settings["prefer"] = wanted.prefer
+    wait = parse_duration("--wait", wanted.wait) if wanted.wait is not None else 0.0
+    indexed = Indexed(IndexStore(wanted.index, settings, wait), known, originals)
+    pipe.resources.callback(indexed.close)
+    if known.near is not None:
+        known.near.when_kept.append(indexed.keep)
+    pipe.when_done = indexed.commit
+    return indexed
+
+
+def _check(pipe: Pipeline, wanted: Wanted) -> None:
+    """Refuse options that make no sense together. Raises UsageError."""
+    if not wanted.minhash:
+        if wanted.signatures is not None:
+            raise UsageError("--signatures are those of --minhash; give it too")
+        if wanted.max_memory is not None:
+            raise UsageError("--max-memory is for --minhash; without it a record always takes 26 bytes")
+    if wanted.index is None:
+        if wanted.wait is not None:
+            raise UsageError("--wait is for --index; give it too")
+        return
+    if wanted.max_memory is not None:
+        raise UsageError("--index has all its entries in memory; --max-memory cannot hold")
+    if pipe.settings.limit is not None:
+        raise UsageError("--index adds a whole input; cut it with --slice, not with --limit")
