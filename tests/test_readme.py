@@ -30,16 +30,17 @@ def test_python_lines_give_what_the_comments_say() -> None:
             checked += 1
         else:
             exec(line, scope)
-    assert checked == 3
+    assert checked == 4
 
 
 def test_shell_lines_run(tmp_path: Path) -> None:
     raw = '{"instruction":"Add.","input":"1 2","output":"3"}\n{"prompt":"Hi","completion":"Hello"}\n'
     (tmp_path / "raw.jsonl").write_text(raw)
+    (tmp_path / "eval.jsonl").write_text(raw)
     lines = [
         line for block in blocks("sh") for line in block.strip().split("\n") if not line.startswith("make ")
     ]
-    assert len(lines) == 10
+    assert len(lines) == 13
     for line in lines:
         done = subprocess.run(
             ["bash", "-eo", "pipefail", "-c", line],

@@ -1,4 +1,4 @@
-"""Judging records: bounds, quality rules, redaction, sampling, splitting.
+"""Judging records: bounds, quality rules, duplicates, redaction, sampling, splitting.
 
     from bptools.quality import Length, Sieve, Structure, parse_rules
 
@@ -6,7 +6,7 @@
     sieve.judge(None, {"messages": [{"role": "assistant", "content": "Hi"}]}).reason    # 'alternating'
     parse_rules(["gopher"]).first("Too short.")    # Finding(reason='gopher:min_doc_words', value=2, limit=50)
 
-`bptools.quality.sample`, `split`, `mix`, `difficulty`, `redact` and `language` have the rest of bp-filter.
+`near_duplicates` compares texts as bp-dedup does; `bptools.quality.sample`, `split`, `mix`, `difficulty`, `redact` and `language` have the rest of bp-filter.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bptools.quality.dedup.texts import near_duplicates
     from bptools.quality.fields import Range, parse_where
     from bptools.quality.finding import Finding
     from bptools.quality.length import Length
@@ -28,6 +29,7 @@ _HOMES = {
     "Range": "fields",
     "Sieve": "sieve",
     "Structure": "structure",
+    "near_duplicates": "dedup.texts",
     "parse_rules": "rules",
     "parse_where": "fields",
 }
@@ -40,4 +42,13 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
-__all__ = ["Finding", "Length", "Range", "Sieve", "Structure", "parse_rules", "parse_where"]
+__all__ = [
+    "Finding",
+    "Length",
+    "Range",
+    "Sieve",
+    "Structure",
+    "near_duplicates",
+    "parse_rules",
+    "parse_where",
+]

@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from tests.golden import ROOT, environment
+from tests.test_pages import listed_names
 
+PAGE = ROOT / "bptools" / "commands" / "pages" / "bp-dedup.txt"
 DEDUP = [sys.executable, str(ROOT / "bin" / "bp-dedup")]
 
 
@@ -234,3 +236,4 @@ def test_report_adds_up(data: bytes, tmp_path: Path) -> None:
     assert sum(found["cluster_sizes"].values()) == found["clusters"]
     high = sum(count for value, count in found["jaccard"].items() if float(value) >= 0.7)
     assert high == found["near"]
+    assert set(found) == listed_names(PAGE, "REPORT")

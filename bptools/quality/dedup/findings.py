@@ -99,7 +99,7 @@ class Findings:
             return None
         share = 100 * (largest + 1) / self._read
         return (
-            f"{largest + 1} of {self._read} records ({share:.1f} %) are one record and its copies: a template, "
+            f"{largest + 1} of {self._read} records ({share:.1f} %) are a record and its copies: a template "
             "or a conversion that failed? --dropped FILE keeps them, --explain names them"
         )
 

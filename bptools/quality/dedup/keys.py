@@ -54,7 +54,8 @@ class KeyTable:
         """Return the key of an id as its 16 bytes."""
         if not 0 <= number < self._count:
             raise IndexError(number)
-        return self._keys[number].tobytes()
+        digest: bytes = self._keys[number].tobytes()
+        return digest
 
     def key(self, number: int) -> int:
         """Return the key of an id as ContentKeys makes them."""
@@ -66,7 +67,8 @@ class KeyTable:
 
     def copy_of_keys(self, first: int = 0, end: int | None = None) -> Array:
         """Return a copy of the keys with these ids; the array itself moves when it grows."""
-        return self._keys[first : self._count if end is None else min(end, self._count)].copy()
+        copy: Array = self._keys[first : self._count if end is None else min(end, self._count)].copy()
+        return copy
 
     def place(self, keys: Array) -> tuple[Array, Array]:
         """Return the ids of keys, -1 for new ones, and for each new one where it comes first in `keys`.

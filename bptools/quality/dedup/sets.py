@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -191,7 +192,7 @@ def checksum(data: bytes) -> int:
     return xxh3_64(data, 0) & 0xFFFFFFFF
 
 
-def _grown(array: npt.NDArray[np.generic], least: int) -> npt.NDArray[np.generic]:
+def _grown(array: npt.NDArray[Any], least: int) -> npt.NDArray[Any]:
     """Return a longer copy, filled up with zeros."""
     grown = np.zeros(max(len(array) * 5 // 4, least), array.dtype)
     grown[: len(array)] = array

@@ -1,7 +1,7 @@
 """Characters beyond ASCII in joined UTF-8: lower-cased, blanked or set apart, all of them at once.
 
-What is known of a character (what kind it is, its lower case) is found out by Python's own tables for a page
-of 256 when the first of them is met, so that no table of Unicode is made here.
+What is known of a character (what kind it is, its lower case) is found out by Python's own tables when it is
+first met, so that no table of Unicode is made here.
 """
 
 from __future__ import annotations
@@ -91,9 +91,8 @@ def _known(points: npt.NDArray[np.uint32]) -> tuple[Bytes, npt.NDArray[np.uint32
     kinds, lower = _tables()
     found = kinds.take(points)
     if not found.all():
-        for page in np.unique(points[found == 0] >> np.uint32(8)).tolist():
-            for code in range(page << 8, (page + 1) << 8):
-                kinds[code], lower[code] = _look(code)
+        for code in set(points[found == 0].tolist()):
+            kinds[code], lower[code] = _look(code)
         found = kinds.take(points)
     return found, lower.take(points)
 
