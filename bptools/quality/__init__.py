@@ -6,7 +6,8 @@
     sieve.judge(None, {"messages": [{"role": "assistant", "content": "Hi"}]}).reason    # 'alternating'
     parse_rules(["gopher"]).first("Too short.")    # Finding(reason='gopher:min_doc_words', value=2, limit=50)
 
-`near_duplicates` compares texts as bp-dedup does; `bptools.quality.sample`, `split`, `mix`, `difficulty`, `redact` and `language` have the rest of bp-filter.
+`near_duplicates` compares texts as bp-dedup does. `bptools.quality.sample`, `split`, `mix`, `difficulty`,
+`redact` and `language` have the rest of bp-filter.
 """
 
 from __future__ import annotations

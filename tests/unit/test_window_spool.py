@@ -100,7 +100,7 @@ def test_records_without_a_line_of_their_own() -> None:
 
 def test_a_window_whose_records_were_let_go() -> None:
     window = Window()
-    window.look(LINES, [{}] * 4, "x", 1, 0, lambda raws, records, before: len(raws))
+    window.add_lines(LINES, "x", 1, 0)
     assert not window.records
     spool = WindowSpool()
     spool.add(window)

@@ -1,9 +1,9 @@
 """Near-duplicates among texts, from Python.
 
-    from bptools.quality import near_duplicates
+from bptools.quality import near_duplicates
 
-    list(near_duplicates(["to be or not to be that is", "to be or not to be that was", "something else"], 0.5))
-    # [None, (0, 0.6), None]
+texts = ["to be or not to be that is", "to be or not to be that was", "something else"]
+list(near_duplicates(texts, threshold=0.5))    # [None, (0, 0.6), None]
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _AT_ONCE = 1024
 def near_duplicates(
     texts: Iterable[str], threshold: float = 0.7, ngram: int = 5
 ) -> Iterator[tuple[int, float] | None]:
-    """Yield for each text which earlier one it is a near copy of, and how similar to it; None for what is kept.
+    """Yield which earlier text each is a near copy of, and how similar to it; None for what is kept.
 
     Only kept texts are compared with: (number, Jaccard similarity of the sets of runs of `ngram` words) of
     the most similar one, the first of several. Texts are compared as bp-dedup(1) says, in batches of 1,024.
