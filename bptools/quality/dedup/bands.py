@@ -11,6 +11,8 @@ more evenly, but are slower: they are not in the cache.)
 
 from __future__ import annotations
 
+import mmap
+
 import numpy as np
 import numpy.typing as npt
 
@@ -21,13 +23,22 @@ _WIDTH = 16
 _SHIFT = 4
 _NEXT = 3
 _FULL = 0.78  # of the slots
-_GROWTH = 1.5
+_GROWTH = 1.4
 _SMALLEST = 1024  # buckets
 _SMALL = 2048
+_MOVED = 4096  # buckets
 _FEW = 6  # so many are put in place sooner one by one
 _HALF = np.uint64(32)
 _SUM = np.uint64(0x0101010101010101)  # adds the bytes of a product up, in the highest one
 _TOP = np.uint64(56)
+
+
+def _pages(count: int) -> Checks:
+    """Return zeros in pages of their own, which the system has back as soon as they are given up.
+
+    From numpy, large arrays that come and go leave holes in the heap: 80 bytes for each record of a run.
+    """
+    return np.frombuffer(mmap.mmap(-1, 4 * count), np.uint32)
 
 
 class BandTable:
@@ -48,8 +59,8 @@ class BandTable:
     def _allocate(self, buckets: int) -> None:
         self._buckets = buckets
         rows = buckets + _NEXT
-        self._checks = np.zeros((rows, _WIDTH), np.uint32)
-        self._ids = np.zeros((rows, _WIDTH), np.uint32)
+        self._checks = _pages(rows * _WIDTH).reshape(rows, _WIDTH)
+        self._ids = _pages(rows * _WIDTH).reshape(rows, _WIDTH)
         self._rest: dict[int, int] = {}
         shape, steps = (buckets, _WIDTH * (_NEXT + 1)), (4 * _WIDTH, 4)
         self._wide = np.ndarray(shape, np.uint32, self._checks.reshape(-1), 0, steps)
@@ -156,22 +167,37 @@ class BandTable:
         return lost
 
     def _grow(self, total: int) -> None:
-        """Put all entries into a larger table: sorted by check, so that most buckets are filled at once."""
-        pairs = self.entries()
-        pairs.sort(kind="stable")  # nearly sorted
-        buckets = round(self._buckets * (_GROWTH if self._buckets > _SMALL else 2.0))
+        """Put all entries into a larger table, some buckets at a time."""
+        checks, ids, rest = self._checks, self._ids, self._rest
+        growth = _GROWTH if self._buckets > _SMALL else 2.0
+        buckets = round(self._buckets * growth)
         while total > _FULL * _WIDTH * buckets:
-            buckets = round(buckets * _GROWTH)
+            buckets = round(buckets * growth)
         self._allocate(buckets)
+        self._count = 0
+        for first in range(0, len(checks), _MOVED):
+            part = checks[first : first + _MOVED]
+            there = part != 0
+            self._move(part[there], ids[first : first + _MOVED][there])
+        self._move(
+            np.fromiter(rest.keys(), np.uint32, len(rest)), np.fromiter(rest.values(), np.uint32, len(rest))
+        )
+
+    def _move(self, checks: Checks, ids: Checks) -> None:
+        """Put entries in: sorted by check, so that a bucket is filled at once."""
+        pairs = (checks.astype(np.uint64) << _HALF) | ids
+        pairs.sort(kind="stable")  # nearly sorted
         checks, ids = (pairs >> _HALF).astype(np.uint32), pairs.astype(np.uint32)
-        del pairs
         home = self._home(checks)
         firsts = np.flatnonzero(np.diff(home, prepend=-1))
-        rank = np.arange(len(home)) - np.repeat(firsts, np.diff(firsts, append=len(home)))
+        counts = np.diff(firsts, append=len(home))
+        # those that came over from the part before are the first in their buckets
+        filled = np.count_nonzero(self._checks.take(home[firsts], axis=0), axis=1)
+        rank = np.arange(len(home)) + np.repeat(filled - firsts, counts)
         fits = rank < _WIDTH
         slot = home[fits] * _WIDTH + rank[fits]
         self._checks.reshape(-1)[slot] = checks[fits]
         self._ids.reshape(-1)[slot] = ids[fits]
-        self._count = len(slot)
+        self._count += len(slot)
         over = checks[~fits]
         self._place(over, ids[~fits].astype(np.int64), np.full(len(over), -1))

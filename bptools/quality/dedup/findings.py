@@ -16,16 +16,18 @@ if TYPE_CHECKING:
 _BINS = 50  # of the histogram from 0 to 1
 _BELOW = 0.2  # what is shown below the threshold
 _LARGEST = 10
+_MANY = 255
 _SUSPICIOUS = 0.01  # of the input in one cluster
 _AT_LEAST = 10  # records
 
 
 class Findings:
-    """Counts copies: 4 bytes for each record that is kept."""
+    """Counts copies: a byte for each record that is kept, and more for those with 255 copies and more."""
 
     def __init__(self, threshold: float | None) -> None:
         self._threshold = threshold  # None: exact copies only
-        self._copies: Array = np.zeros(1024, np.uint32)  # of each kept record, by its id
+        self._copies: Array = np.zeros(1024, np.uint8)  # of each kept record, by its id; _MANY: see there
+        self._many: dict[int, int] = {}
         self._similar: Array = np.zeros(_BINS + 1, np.int64)
         self._sources: dict[str, list[int]] = {}  # in, exact, near
         self._read = 0
@@ -38,10 +40,10 @@ class Findings:
         if len(owners):
             most = int(owners.max())
             if most >= len(self._copies):
-                grown: Array = np.zeros(most + 1 + (most >> 3), np.uint32)
+                grown: Array = np.zeros(most + 1 + (most >> 3), np.uint8)
                 grown[: len(self._copies)] = self._copies
                 self._copies = grown
-            np.add.at(self._copies, owners, 1)
+            self._count(*np.unique(owners, return_counts=True))
         exact = np.isnan(found.jaccard) & copies
         if self._threshold is not None:
             similar = found.jaccard[found.jaccard > 0]
@@ -54,15 +56,27 @@ class Findings:
             source[1] += int(np.count_nonzero(exact[here]))
             source[2] += int(np.count_nonzero(copies[here])) - int(np.count_nonzero(exact[here]))
 
+    def _count(self, numbers: Array, added: Array) -> None:
+        counts = self._copies[numbers] + added
+        self._copies[numbers] = np.minimum(counts, _MANY)
+        for row in np.flatnonzero(counts >= _MANY).tolist():
+            number = int(numbers[row])
+            self._many[number] = self._many.get(number, int(counts[row] - added[row])) + int(added[row])
+
+    def copies(self) -> dict[int, int]:
+        """Return how many copies each record has that has any, by its id."""
+        numbers = np.flatnonzero(self._copies)
+        return {**dict(zip(numbers.tolist(), self._copies[numbers].tolist())), **self._many}
+
     def as_json(self, originals: Originals) -> dict[str, Any]:
         """Return the field `duplicates` of the report."""
         exact = sum(source[1] for source in self._sources.values())
         near = sum(source[2] for source in self._sources.values())
-        whole = np.flatnonzero(self._copies)
-        sizes = self._copies[whole].astype(np.int64) + 1
+        copies = self.copies()
         of = {"stream": 0, "against": 0, "index": 0}
-        for number, size in zip(whole.tolist(), sizes.tolist()):
-            of[originals.origin(number)] += size - 1
+        for number, count in copies.items():
+            of[originals.origin(number)] += count
+        largest = sorted(copies, key=lambda number: (-copies[number], number))[:_LARGEST]
         report: dict[str, Any] = {
             "exact": exact,
             "near": near,
@@ -70,9 +84,9 @@ class Findings:
             "sources": {
                 name: dict(zip(("in", "exact", "near"), counts)) for name, counts in self._sources.items()
             },
-            "clusters": len(whole),
-            "cluster_sizes": _by_size(sizes),
-            "largest": [self._cluster(number, originals) for number in self._order()],
+            "clusters": len(copies),
+            "cluster_sizes": _by_size(np.array(list(copies.values()), np.int64) + 1),
+            "largest": [_cluster(number, copies[number] + 1, originals) for number in largest],
         }
         if self._threshold is not None:
             first = max(0, round((self._threshold - _BELOW) * _BINS))
@@ -82,19 +96,9 @@ class Findings:
             }
         return report
 
-    def _order(self) -> list[int]:
-        """Return the ids of the records with the most copies, the first of equal ones first."""
-        order = np.argsort(-self._copies.astype(np.int64), kind="stable")[:_LARGEST]
-        return [number for number in order.tolist() if self._copies[number]]
-
-    def _cluster(self, number: int, originals: Originals) -> dict[str, Any]:
-        shown: dict[str, Any] = {"key": originals.key(number), "records": int(self._copies[number]) + 1}
-        place = originals.place(number)
-        return {**shown, "place": place} if place else shown
-
     def warning(self) -> str | None:
         """Return what is to be said of the largest cluster if it is suspiciously large."""
-        largest = int(self._copies.max())
+        largest = max(int(self._copies.max()), max(self._many.values(), default=0))
         if largest + 1 < _AT_LEAST or largest + 1 <= _SUSPICIOUS * self._read:
             return None
         share = 100 * (largest + 1) / self._read
@@ -102,6 +106,12 @@ class Findings:
             f"{largest + 1} of {self._read} records ({share:.1f} %) are a record and its copies: a template "
             "or a conversion that failed? --dropped FILE keeps them, --explain names them"
         )
+
+
+def _cluster(number: int, records: int, originals: Originals) -> dict[str, Any]:
+    shown: dict[str, Any] = {"key": originals.key(number), "records": records}
+    place = originals.place(number)
+    return {**shown, "place": place} if place else shown
 
 
 def _by_size(sizes: Array) -> dict[str, int]:
