@@ -104,12 +104,7 @@ class Window:
     def _note(self, source: str, line: int, blank: int) -> None:
         """Note where the next record stands, unless it goes without saying."""
         first = len(self.raws)
-        if (
-            self._first
-            and line - self._line[-1] == first - self._first[-1]
-            and blank == self._blank[-1]
-            and source == self._source[-1]
-        ):
+        if self._first and line - self._line[-1] == first - self._first[-1] and source == self._source[-1]:
             return
         self._first.append(first)
         self._source.append(source)

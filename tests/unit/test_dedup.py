@@ -225,7 +225,8 @@ def test_against_finds_what_the_stream_would(tmp_path: Path) -> None:
 def test_report_adds_up(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(data)
     (tmp_path / "b.jsonl").write_bytes(lines(records(300, seed=9)))
-    dedup("--minhash", "--report", "r.json", "a.jsonl", "b.jsonl", "--against", "b.jsonl", folder=tmp_path)
+    (tmp_path / "eval.jsonl").write_bytes((tmp_path / "b.jsonl").read_bytes())
+    dedup("--minhash", "--report", "r.json", "a.jsonl", "b.jsonl", "--against", "eval.jsonl", folder=tmp_path)
     report = json.loads((tmp_path / "r.json").read_bytes())
     found = report["duplicates"]
     assert found["exact"] == report["drops"]["exact-duplicate"]
@@ -237,3 +238,41 @@ def test_report_adds_up(data: bytes, tmp_path: Path) -> None:
     high = sum(count for value, count in found["jaccard"].items() if float(value) >= 0.7)
     assert high == found["near"]
     assert set(found) == listed_names(PAGE, "REPORT")
+
+
+@pytest.mark.parametrize("options", [[], ["--tag"]])
+def test_report_of_a_limit_adds_up_too(options: list[str], data: bytes, tmp_path: Path) -> None:
+    options = ["--minhash", "--limit", "700", "--report", "r.json", *options]
+    assert dedup(*options, data=data, folder=tmp_path).count(b"\n") == 700
+    report = json.loads((tmp_path / "r.json").read_bytes())
+    found = report["duplicates"]
+    assert found["exact"] == report["drops"]["exact-duplicate"]
+    assert found["near"] == report["drops"]["near-duplicate"]
+    assert found["sources"]["<stdin>"]["in"] == report["in"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--minhash", "--threshold", "nan", "a"], "no similarity from 0.05 to 1"),
+        (["--against", "-"], "cannot be both"),
+        (["--against", "./a", "a"], "nothing would be left"),
+        (["--minhash", "--signatures", "s", "--limit", "2", "a"], "--slice"),
+        (["--minhash", "--index", "i", "--max-memory", "1G", "a"], "--max-memory"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(options: list[str], message: str, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(lines(records(3)))
+    done = subprocess.run(
+        [*DEDUP, *options], input=b"", capture_output=True, cwd=tmp_path, env=environment(str(tmp_path))
+    )
+    assert done.returncode == 2
+    assert message in done.stderr.decode() and done.stderr.count(b"\n") == 1
+
+
+def test_a_cluster_of_any_size_is_counted(tmp_path: Path) -> None:
+    made = b'{"text":"a"}\n' * 700 + b'{"text":"b"}\n' * 300 + b'{"text":"c"}\n' * 2
+    dedup("--report", "r.json", data=made, folder=tmp_path)
+    found = json.loads((tmp_path / "r.json").read_bytes())["duplicates"]
+    assert [each["records"] for each in found["largest"]] == [700, 300, 2]
+    assert found["exact"] == 999 and found["cluster_sizes"] == {"2": 1, "257-512": 1, "513-1024": 1}

@@ -54,6 +54,7 @@ FORMATS: list[Any] = [
     {"prompt": [USER], "completion": [ASSISTANT], "label": False},
     {"text": "Hi  You"},
     {"text": "<|im_start|>user\nHi  You<|im_end|>\n<|im_start|>assistant\nYes\n<|im_end|>\n"},
+    {"question": "How many?", "answer": 2**70},
     {"what": "is it"},
     {},
 ]  # fmt: skip
@@ -110,6 +111,15 @@ def text_of(record: Record, on: str = "all") -> str:
 @quick
 @given(records)
 def test_keys_are_content_keys(record: Record) -> None:
+    compare_with_content_keys(record)
+
+
+@pytest.mark.parametrize("record", FORMATS)
+def test_keys_of_formats_are_content_keys(record: Record) -> None:
+    compare_with_content_keys(record)
+
+
+def compare_with_content_keys(record: Record) -> None:
     line = line_of(record)
     (record,) = read([line])
     content = Content(Views(), near=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from itertools import compress
 from typing import TYPE_CHECKING
 
 from bptools.core.errors import UsageError
@@ -86,7 +88,7 @@ def run(pipe: Pipeline, views: Views, wanted: Wanted) -> None:
     signatures = _signatures(pipe, wanted, near)
     ahead = look_ahead(windows, content, profiler, known, wanted.jobs)
     findings = Findings(wanted.threshold if wanted.minhash else None)
-    decided = Run(content, known, originals, findings)
+    decided = Run(pipe, content, known, originals, findings)
     if preference is not None:
         settle_preferred(pipe, decided, known, ahead, preference, room)
     elif room.for_bands is not None:
@@ -100,6 +102,8 @@ def run(pipe: Pipeline, views: Views, wanted: Wanted) -> None:
     warning = findings.warning()
     if warning is not None:
         pipe.messages.warn(warning)
+    if preference is not None and preference.found is False:
+        pipe.messages.warn(f"no record has a number in '{preference.field}', which --prefer names")
     if content.field_found is False:
         pipe.messages.warn(f"no record has the field '{wanted.on}' that --on names")
 
@@ -138,7 +142,15 @@ def _open_index(pipe: Pipeline, wanted: Wanted, known: RecordedKnown, originals:
 
 def _check(pipe: Pipeline, wanted: Wanted) -> None:
     """Refuse options that make no sense together. Raises UsageError."""
+    if not 0 < wanted.threshold <= 1:
+        raise UsageError(f"--threshold {wanted.threshold} is no similarity from 0.05 to 1")
+    _check_against(pipe.settings.sources, wanted.against)
+    if wanted.signatures is not None and pipe.settings.limit is not None:
+        raise UsageError("--signatures are of a whole input; cut it with --slice, not with --limit")
     if not wanted.minhash:
+        given = (wanted.threshold != 0.7, wanted.ngram != 5, wanted.jobs != 1)
+        for name in compress(("--threshold", "--ngram", "--jobs"), given):
+            pipe.messages.warn(f"{name} is for --minhash, which is not given")
         if wanted.signatures is not None:
             raise UsageError("--signatures are those of --minhash; give it too")
         if wanted.max_memory is not None:
@@ -151,3 +163,13 @@ def _check(pipe: Pipeline, wanted: Wanted) -> None:
         raise UsageError("--index has all its entries in memory; --max-memory cannot hold")
     if pipe.settings.limit is not None:
         raise UsageError("--index adds a whole input; cut it with --slice, not with --limit")
+
+
+def _check_against(sources: list[str], against: list[str]) -> None:
+    """Refuse to compare a source with itself: nothing would be left. Raises UsageError."""
+    for name in against:
+        if name == "-" and (not sources or "-" in sources):
+            raise UsageError("standard input cannot be both the source and --against; name a file for one")
+        for source in sources:
+            if name == source or os.path.realpath(name) == os.path.realpath(source):
+                raise UsageError(f"'{name}' is the source and --against: nothing would be left of it")

@@ -32,11 +32,13 @@ class Findings:
         self._sources: dict[str, list[int]] = {}  # in, exact, near
         self._read = 0
 
-    def add(self, window: Window, rows: Array, found: Verdicts) -> None:
-        """Count the verdicts about `rows` of a window."""
-        self._read += len(window)
-        copies = found.owner >= 0
-        owners = found.owner[copies]
+    def add(self, window: Window, rows: Array, found: Verdicts, settled: int) -> None:
+        """Count the verdicts about `rows` of a window, as far as its records are settled."""
+        self._read += settled
+        count = int(np.searchsorted(rows, settled))
+        rows, jaccard, owners = rows[:count], found.jaccard[:count], found.owner[:count]
+        copies = owners >= 0
+        owners = owners[copies]
         if len(owners):
             most = int(owners.max())
             if most >= len(self._copies):
@@ -44,12 +46,15 @@ class Findings:
                 grown[: len(self._copies)] = self._copies
                 self._copies = grown
             self._count(*np.unique(owners, return_counts=True))
-        exact = np.isnan(found.jaccard) & copies
+        exact = np.isnan(jaccard) & copies
         if self._threshold is not None:
-            similar = found.jaccard[found.jaccard > 0]
+            similar = jaccard[jaccard > 0]
             # a hair is added so that 0.7, which is a little less in binary, is in the bin from 0.7 on
             self._similar += np.bincount((similar * _BINS + 1e-9).astype(np.int64), minlength=_BINS + 1)
         for name, first, last in window.sources():
+            if first >= settled:
+                break
+            last = min(last, settled)
             source = self._sources.setdefault(name, [0, 0, 0])
             here = slice(*np.searchsorted(rows, (first, last)).tolist())
             source[0] += last - first

@@ -52,6 +52,7 @@ class Preference:
         if self.which not in ("last", "longest", "best") or bool(self.field) != best or bool(colon) != best:
             raise UsageError(f"--prefer '{text}' is none of first, last, longest, best:FIELD")
         self._count = 0
+        self.found: bool | None = None  # whether any record had a number in the field
         self._values = array("d")
         self._rests = array("h")  # of integers: what they are more than the float
 
@@ -76,7 +77,13 @@ class Preference:
             if not -_EXACT <= value <= _EXACT and abs(value) < 1 << 64:
                 rest = value - int(near)
             value = near
-        self._values.append(value if type(value) is float else -np.inf)
+        if self.found is None:
+            self.found = False
+        if type(value) is float:
+            self.found = True
+        else:
+            value = -np.inf
+        self._values.append(value)
         self._rests.append(rest)
 
     def order(self) -> Array:

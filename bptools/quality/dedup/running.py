@@ -96,7 +96,10 @@ def look_ahead(
 class Run:
     """Decides about one window after the other."""
 
-    def __init__(self, content: Content, known: Known, originals: Originals, findings: Findings) -> None:
+    def __init__(
+        self, pipe: Pipeline, content: Content, known: Known, originals: Originals, findings: Findings
+    ) -> None:
+        self._pipe = pipe
         self.content = content
         self.known = known
         self.originals = originals
@@ -116,13 +119,24 @@ class Run:
         verdicts: list[Drop | Reject | None] = [None] * len(window)
         for row, why in objections.items():
             verdicts[row] = why
-        self.findings.add(window, rows, found)
         gone = np.flatnonzero(found.owner >= 0)
         for row, owner, jaccard in zip(
             rows[gone].tolist(), found.owner[gone].tolist(), found.jaccard[gone].tolist()
         ):
             verdicts[row] = self.originals.drop(owner, jaccard)
+        self.findings.add(window, rows, found, self._settled(verdicts))
         return verdicts
+
+    def _settled(self, verdicts: list[Drop | Reject | None]) -> int:
+        """Return how many records of a window are settled before --limit is reached."""
+        settings = self._pipe.settings
+        if settings.limit is not None:
+            left = settings.limit - self._pipe.counts.out
+            for row, why in enumerate(verdicts, 1):
+                left -= why is None or (settings.tag and isinstance(why, Drop))
+                if not left:
+                    return row
+        return len(verdicts)
 
 
 def stream(pipe: Pipeline, run: Run, ahead: Iterator[Ahead]) -> None:
