@@ -36,6 +36,10 @@ def dedup(
     role_map: Annotated[Texts, option("--role-map", metavar="NAME=ROLE", help="Say what an unknown role is; may be repeated.")] = None,
 ) -> None:  # fmt: skip
     """Drop exact duplicates, and near ones with --minhash; keep the first."""
+    import os
+
+    # No linear algebra is done here, and starting its threads takes half of numpy's start.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from bptools.chat import Options, as_conversation
     from bptools.chat.view import Views
     from bptools.quality.dedup import deduplicating

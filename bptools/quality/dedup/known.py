@@ -44,20 +44,16 @@ class Known:
         keys: of all of them, (n, 2) uint64. profiled: the numbers of those that `profile` is about, at least
         all whose keys are new; None without near-duplicates.
         """
+        if profile is None or profiled is None or self.near is None:
+            ids, fresh = self.keys.admit(keys)
+            verdicts = Verdicts(ids, np.full(len(keys), np.nan))
+            ids[fresh] = -1
+            verdicts.jaccard[fresh] = 0.0
+            return verdicts
         ids, first = self.keys.place(keys)
         verdicts = Verdicts(ids, np.full(len(keys), np.nan))
         new = np.flatnonzero(ids < 0)
         if not len(new):
-            return verdicts
-        if profile is None or profiled is None or self.near is None:
-            leads = new[first[new] == new]
-            number = self.keys.add(keys[leads])
-            copies = new[first[new] != new]
-            if len(copies):
-                numbers = np.zeros(len(keys), np.int64)
-                numbers[leads] = np.arange(number, number + len(leads))
-                ids[copies] = numbers[first[copies]]
-            verdicts.jaccard[leads] = 0.0
             return verdicts
         if len(new) != len(profile):
             profile = profile.take(np.searchsorted(profiled, new))
@@ -65,7 +61,7 @@ class Known:
         if (twins == new).all():
             twins = np.full(len(new), -1, np.int64)
         found = self.near.match(profile, twins)
-        self.keys.add(keys[new[found.owner < 0]])
+        self.keys.keep(new[found.owner < 0])
         ids[new] = found.owner
         verdicts.jaccard[new] = found.jaccard
         return verdicts
