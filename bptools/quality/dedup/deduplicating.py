@@ -148,8 +148,7 @@ def _check(pipe: Pipeline, wanted: Wanted) -> None:
     if wanted.signatures is not None and pipe.settings.limit is not None:
         raise UsageError("--signatures are of a whole input; cut it with --slice, not with --limit")
     if not wanted.minhash:
-        given = (wanted.threshold != 0.7, wanted.ngram != 5, wanted.jobs != 1)
-        for name in compress(("--threshold", "--ngram", "--jobs"), given):
+        for name in compress(("--threshold", "--ngram"), (wanted.threshold != 0.7, wanted.ngram != 5)):
             pipe.messages.warn(f"{name} is for --minhash, which is not given")
         if wanted.signatures is not None:
             raise UsageError("--signatures are those of --minhash; give it too")

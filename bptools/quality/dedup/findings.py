@@ -26,8 +26,8 @@ class Findings:
 
     def __init__(self, threshold: float | None) -> None:
         self._threshold = threshold  # None: exact copies only
-        self._copies: Array = np.zeros(1024, np.uint8)  # of each kept record, by its id; _MANY: see there
-        self._many: dict[int, int] = {}
+        self._copies: Array = np.zeros(1024, np.uint8)  # of each kept record, by its id
+        self._many: dict[int, int] = {}  # of those that have _MANY and more
         self._similar: Array = np.zeros(_BINS + 1, np.int64)
         self._sources: dict[str, list[int]] = {}  # in, exact, near
         self._read = 0

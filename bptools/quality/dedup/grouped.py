@@ -21,10 +21,9 @@ import numpy.typing as npt
 from bptools.core.spill import TemporaryFile
 from bptools.quality.dedup.bands import Checks, Ids
 from bptools.quality.dedup.contents import GroupedProfile, RowFile
-from bptools.quality.dedup.near import NearIndex
+from bptools.quality.dedup.near import FREE, NO_BAND, NearIndex
 from bptools.quality.dedup.profile import Profile
-from bptools.quality.dedup.resolving import Flags, Verdicts, compare, resolve
-from bptools.quality.dedup.sets import take
+from bptools.quality.dedup.resolving import Flags
 
 _BLOCK = 1 << 14  # records
 _READ = 1 << 18  # entries read at once
@@ -189,28 +188,28 @@ class GroupedIndex(NearIndex):
             number += len(block)
         return np.concatenate(parts) if parts else np.zeros(0, np.uint64)
 
-    def match(self, profile: Profile, twins: Ids) -> Verdicts:
-        """Judge records as NearIndex does; once grouped, those of a GroupedProfile."""
+    def _marks(self, profile: Profile) -> Checks:
+        """Return the numbers of groups once there are any; 0 is none."""
         if self._owners_of_groups is None:
-            return super().match(profile, twins)
+            return super()._marks(profile)
         assert isinstance(profile, GroupedProfile)
-        groups = profile.groups
-        some = np.diff(profile.sets[1]) > 0
-        owners = self._owners_of_groups.take(groups).astype(np.int64)
-        owners[owners == _NOBODY] = -1
-        owners[:, ~some] = -1
-        free = (owners < 0) & some & (groups != 0)
-        verdicts = compare(profile.sets, self.sets, owners, self.threshold)
-        resolve(verdicts, profile.sets, groups, free, twins, len(self), self.threshold)
-        kept = verdicts.owner < 0
-        ids = len(self) + np.cumsum(kept) - 1
-        for row, here in zip(groups, free & kept):
+        return profile.groups
+
+    def _owners(self, marks: Checks, some: Flags) -> Ids:
+        if self._owners_of_groups is None:
+            return super()._owners(marks, some)
+        owners: Ids = self._owners_of_groups.take(marks).astype(np.int64)
+        owners[owners == _NOBODY] = FREE
+        owners[(marks == 0) | ~some] = NO_BAND
+        return owners
+
+    def _own(self, marks: Checks, which: Flags, ids: Ids) -> None:
+        if self._owners_of_groups is None:
+            super()._own(marks, which, ids)
+            return
+        for row, here in zip(marks, which):
             records = np.flatnonzero(here)[::-1]  # the first of several is written last
             self._owners_of_groups[row[records]] = ids[records]
-        self.sets.append(profile.sets if kept.all() else take(profile.sets, np.flatnonzero(kept)))
-        for tell in self.when_kept:
-            tell(profile, kept)
-        return verdicts
 
 
 def _ranges(parts: int) -> Iterator[tuple[int, int]]:

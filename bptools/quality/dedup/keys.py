@@ -37,9 +37,7 @@ class KeyTable:
     def __init__(self) -> None:
         self._count = 0
         self._keys: Array = np.zeros((_AT_ONCE >> 3, 2), np.uint64)
-        self._placed: tuple[Array, Array, Array, Array] | None = (
-            None  # the keys last looked up, and _free of them
-        )
+        self._placed: tuple[Array, Array, Array, Array] | None = None  # what `keep` needs of a `place`
         self._make_index(_FIRST_BITS)
 
     def __len__(self) -> int:
@@ -184,9 +182,7 @@ class KeyTable:
         self._bits = bits
         self._mask = (1 << bits) - 1
         self._id_mask = np.uint32((_SLOTS << bits) - 1)
-        self._slots: Array = np.zeros(
-            (0, _SLOTS), np.uint32
-        )  # gives the memory back before more is asked for
+        self._slots: Array = np.zeros((0, _SLOTS), np.uint32)  # memory is given back before more is taken
         self._slots = np.zeros((1 << bits, _SLOTS), np.uint32)
         self._used: Array = np.zeros(1 << bits, np.uint8)
 

@@ -18,6 +18,8 @@ from bptools.quality.dedup.resolving import Flags, Verdicts, compare, resolve
 from bptools.quality.dedup.segment import Segment, checks_of
 from bptools.quality.dedup.sets import ShingleFile, take
 
+FREE, NO_BAND = -1, -2
+
 
 class NearIndex:
     """The kept records, by band. Ids go on from 0 in the order of adding."""
@@ -48,13 +50,13 @@ class NearIndex:
 
         twins: for each record a number that it shares with its exact copies among these; -1 for none.
         """
-        some = np.diff(profile.sets[1]) > 0
-        owners = self._owners(profile.checks, some)
-        free = (owners < 0) & some
+        marks = self._marks(profile)
+        owners = self._owners(marks, np.diff(profile.sets[1]) > 0)
+        free = owners == FREE
         verdicts = compare(profile.sets, self.sets, owners, self.threshold)
-        resolve(verdicts, profile.sets, profile.checks, free, twins, len(self), self.threshold)
+        resolve(verdicts, profile.sets, marks, free, twins, len(self), self.threshold)
         kept = verdicts.owner < 0
-        self._own(profile.checks, free & kept, len(self) + np.cumsum(kept) - 1)
+        self._own(marks, free & kept, len(self) + np.cumsum(kept) - 1)
         self.sets.append(profile.sets if kept.all() else take(profile.sets, np.flatnonzero(kept)))
         for tell in self.when_kept:
             tell(profile, kept)
@@ -76,22 +78,26 @@ class NearIndex:
             first = last
 
     def _add(self, checks: Checks, some: Flags, first_id: int) -> None:
-        free = (self._owners(checks, some) < 0) & some
+        free = self._owners(checks, some) == FREE
         self._own(checks, free, first_id + np.arange(checks.shape[1]))
 
-    def _owners(self, checks: Checks, some: Flags) -> Ids:
-        """Return the ids that own the bands of records, (bands, records), -1 for none; only of `some`."""
-        owners = np.empty(checks.shape, np.int64)
+    def _marks(self, profile: Profile) -> Checks:
+        """Return what bands are told apart by, (bands, records)."""
+        return profile.checks
+
+    def _owners(self, marks: Checks, some: Flags) -> Ids:
+        """Return the ids that own bands, (bands, records); FREE: nobody does, NO_BAND: there is no band."""
+        owners = np.empty(marks.shape, np.int64)
         self._slots = []
-        for table, row, found in zip(self._tables, checks, owners):
+        for table, row, found in zip(self._tables, marks, owners):
             found[:], slots = table.find(row)
             self._slots.append(slots)
-        owners[:, ~some] = -1
+        owners[:, ~some] = NO_BAND
         return owners
 
-    def _own(self, checks: Checks, which: Flags, ids: Ids) -> None:
+    def _own(self, marks: Checks, which: Flags, ids: Ids) -> None:
         """Give bands that `_owners` found free to records, each to the first of several."""
-        for table, row, here, slots in zip(self._tables, checks, which, self._slots):
+        for table, row, here, slots in zip(self._tables, marks, which, self._slots):
             records = np.flatnonzero(here)
             table.insert(row[records], ids[records], slots[records])
 
