@@ -36,7 +36,7 @@ _TOP = np.uint64(56)
 def _pages(count: int) -> Checks:
     """Return zeros in pages of their own, which the system has back as soon as they are given up.
 
-    From numpy, large arrays that come and go leave holes in the heap: 80 bytes for each record of a run.
+    From numpy, large arrays that come and go leave holes in the heap: some 55 bytes for each record of a run.
     """
     return np.frombuffer(mmap.mmap(-1, 4 * count), np.uint32)
 

@@ -55,10 +55,6 @@ class KeyTable:
         digest: bytes = self._keys[number].tobytes()
         return digest
 
-    def key(self, number: int) -> int:
-        """Return the key of an id as ContentKeys makes them."""
-        return int.from_bytes(self.digest(number), "big")
-
     def hex(self, number: int) -> str:
         """Return the key of an id as 32 hexadecimal digits."""
         return self.digest(number).hex()

@@ -135,7 +135,7 @@ def _alike(values: Checks, kinds: Checks) -> tuple[Ids, Ids]:
     """Return (first, other) of all places whose value and kind a place before them has, `other` ascending.
 
     Everything is written into a table by its hash, backwards, so that the first stays; what finds another
-    value there tries again with another hash. A tenth of the cost of sorting.
+    value there tries again with another hash. Half the cost of sorting.
     """
     size = max(10, (8 * len(values)).bit_length())
     table = np.empty(1 << size, np.int32)
