@@ -88,6 +88,35 @@ def data_command(name: str, drops: bool) -> Callable[[Callable[..., None]], Call
     """Return a decorator for `function(pipe, **own options)`; `drops` adds --dropped, --tag and --explain."""
     shared = READING + REJECTING + (DROPPING if drops else []) + REPORTING + COMMON
 
+    def run(function: Callable[..., None], settings: PipelineSettings, chosen: dict[str, Any]) -> None:
+        with Pipeline(name, settings) as pipe:
+            function(pipe, **chosen)
+
+    return _with_options(shared, run)
+
+
+def reading_command() -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator for `function(settings, **own options)` of a command that reads records and writes none.
+
+    It opens its Pipelines itself; --output and --limit, if it has them, are its own.
+    """
+    reading = [entry for entry in READING if entry[0] not in ("output", "limit")]
+    reporting = [entry for entry in REPORTING if entry[0] != "line_buffered"]
+
+    def run(function: Callable[..., None], settings: PipelineSettings, chosen: dict[str, Any]) -> None:
+        function(settings, **chosen)
+
+    return _with_options(reading + REJECTING + reporting + COMMON, run)
+
+
+Run = Callable[[Callable[..., None], PipelineSettings, dict[str, Any]], None]
+
+
+def _with_options(
+    shared: list[tuple[str, Any, Any]], run: Run
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that adds sources and shared options after a function's own."""
+
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         # not get_type_hints: on Python 3.10 it wraps whatever defaults to None in Optional, options included
         parameters = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
@@ -99,8 +128,7 @@ def data_command(name: str, drops: bool) -> Callable[[Callable[..., None]], Call
             if values["show_config"]:
                 typer.echo(show_config(ctx), nl=False)
                 return
-            with Pipeline(name, _settings(ctx, values)) as pipe:
-                function(pipe, **chosen)
+            run(function, _settings(ctx, values), chosen)
 
         parameters = [_parameter("ctx", typer.Context), _parameter(*SOURCES), *own]
         parameters += [_parameter(*entry) for entry in shared if entry[0] != "version"]
@@ -132,14 +160,14 @@ def pairs(name: str, given: list[str] | None) -> dict[str, str]:
 def _settings(context: typer.Context, values: dict[str, Any]) -> PipelineSettings:
     return PipelineSettings(
         sources=list(values["sources"] or []),
-        output=values["output"],
+        output=values.get("output") or "-",
         input_format=values["input_format"],
         split_on=values["split_on"],
         text_field=values["text_field"],
         field_map=pairs("--map", values["map"]),
         skip=values["skip"],
         slice=values["slice"],
-        limit=values["limit"],
+        limit=values.get("limit"),
         rejects=values["rejects"],
         max_rejects=values["max_rejects"],
         strict=values["strict"],
@@ -147,7 +175,7 @@ def _settings(context: typer.Context, values: dict[str, Any]) -> PipelineSetting
         tag=values.get("tag", False),
         explain=values.get("explain", False),
         report=values["report"],
-        line_buffered=values["line_buffered"],
+        line_buffered=values.get("line_buffered", False),
         quiet=values["quiet"],
         verbose=values["verbose"],
         log_json=values["log_format"] == "json",

@@ -58,7 +58,7 @@ def layered(command: str, config_files: list[str], known: set[str]) -> tuple[dic
 
 def _section(command: str, path: str, flat_allowed: bool) -> dict[str, Any]:
     """Return what a file says for the command."""
-    content = _read(path)
+    content = read_table(path)
     names = {entry.name for entry in COMMANDS}
     section: dict[str, Any] = {}
     for key, value in content.items():
@@ -75,7 +75,8 @@ def _section(command: str, path: str, flat_allowed: bool) -> dict[str, Any]:
     return section
 
 
-def _read(path: str) -> dict[str, Any]:
+def read_table(path: str) -> dict[str, Any]:
+    """Return the keys and values of a TOML or YAML (so also JSON) file. Raises ConfigError."""
     try:
         with open(path, "rb") as file:
             data = file.read()

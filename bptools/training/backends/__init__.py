@@ -1,0 +1,1 @@
+"""Where the training itself is done: one file per library."""

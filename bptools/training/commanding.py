@@ -1,0 +1,138 @@
+"""bp-train's options -> settings, request and pipelines; what happens -> lines for a person."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from bptools.core.errors import UsageError
+from bptools.core.messages import Messages
+from bptools.core.options import pairs
+from bptools.core.output import open_output
+from bptools.core.pipeline import Pipeline
+from bptools.core.pipeline_settings import PipelineSettings
+from bptools.core.sizes import parse_duration
+from bptools.training.plan import Planned, Request, make_plan
+from bptools.training.settings import Settings
+from bptools.training.telling import Teller
+from bptools.training.training import carry_out
+
+if TYPE_CHECKING:
+    from bptools.chat import Options
+
+
+def run(reading: PipelineSettings, given: dict[str, Any]) -> None:
+    """Plan and train as the options say, and print the path of the result. Raises BpError."""
+    settings = settings_of(given)
+    request = request_of(given, reading)
+    messages = Messages("bp-train", reading.quiet, reading.verbose, reading.log_json)
+    teller = Teller(messages, progress=reading.progress and not reading.quiet, show_rows=request.show_rows)
+    planned = make_plan(
+        settings, request, _pipeline(reading), _options(reading, given), _evaluation(reading, given)
+    )
+    _say_plan(messages, planned)
+    with teller:
+        carry_out(planned, teller)
+    if request.dry_run:
+        return
+    out = open_output("-")
+    out.write(os.fsencode(planned.run.file(planned.plan["result"])) + b"\n")
+    out.commit()
+
+
+def settings_of(given: dict[str, Any]) -> Settings:
+    """Return the settings that the options name. Raises UsageError."""
+    values = {entry.name: given[entry.name] for entry in fields(Settings) if entry.name in given}
+    if given["preset"] and given["model"]:
+        raise UsageError("--preset and --model both name a model; take one")
+    if given["steps"] and given["epochs"]:
+        raise UsageError("--steps and --epochs both say how long; take one")
+    values["model"] = given["preset"] or given["model"] or "nano"
+    values["template_kwargs"] = {name: _value(text) for name, text in pairs("--template-kwargs", given["template_kwargs"]).items()}
+    values["modules_to_save"] = tuple(given["modules_to_save"] or ())
+    values["log"] = tuple(given["log"] or ())
+    values["quant"] = "none" if given["quant"] == "auto" else given["quant"]
+    values["micro_batch"] = _micro_batch(given["micro_batch"])
+    if given["model_config"]:
+        from bptools.core.settings import read_table
+
+        values["model_config"] = read_table(given["model_config"])
+    if given["eval_every"]:
+        from bptools.training.triggers import parse_trigger
+
+        parse_trigger(given["eval_every"], "--eval-every")
+    return Settings(**values)
+
+
+def _value(text: str) -> Any:
+    """Read true, false and numbers as what they are."""
+    import json
+
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _micro_batch(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"--micro-batch '{text}' is no number; write auto or 4")
+    return int(text)
+
+
+def request_of(given: dict[str, Any], reading: PipelineSettings) -> Request:
+    """Return what was asked for beside the settings. Raises UsageError."""
+    if given["output"] and given["name"]:
+        raise UsageError("--output and --name both say where the run is; take one")
+    path = given["output"] or (os.path.join(given["runs"], given["name"]) if given["name"] else None)
+    return Request(
+        runs=given["runs"],
+        path=path,
+        fresh=given["fresh"],
+        dry_run=given["dry_run"],
+        show_rows=given["show_rows"],
+        wait=parse_duration("--wait", given["wait"]) if given["wait"] else 0.0,
+        asked=reading.resolved,
+    )
+
+
+def _pipeline(reading: PipelineSettings) -> Pipeline:
+    reading.output = os.devnull
+    pipe = Pipeline("bp-train", reading)
+    pipe.intake.hashing = True
+    return pipe
+
+
+def _evaluation(reading: PipelineSettings, given: dict[str, Any]) -> Pipeline | None:
+    sources = given["eval_files"]
+    if not sources:
+        return None
+    values = {name: getattr(reading, name) for name in PipelineSettings.__slots__}
+    values.update(sources=list(sources), report=None, rejects=None, skip=0, slice=None)
+    return Pipeline("bp-train", PipelineSettings(**values))
+
+
+def _options(reading: PipelineSettings, given: dict[str, Any]) -> Options:
+    from bptools.chat import Options
+
+    return Options(
+        role_map=pairs("--role-map", given["role_map"]),
+        text_field=reading.text_field,
+        field_map=reading.field_map,
+    )
+
+
+def _say_plan(messages: Messages, planned: Planned) -> None:
+    plan, settings = planned.plan, planned.plan["settings"]
+    if planned.finished:
+        messages.info(f"'{planned.run.path}' is finished; nothing to do")
+        return
+    long = f"{settings['steps']} steps" if settings["steps"] else f"{settings['epochs']:g} epochs"
+    messages.info(
+        f"{settings['method']} of {plan['model']['shown']} on {plan['records']} records, {long} of batch "
+        f"{settings['batch_size']}, learning rate {settings['learning_rate']:g}; {plan['evaluation']} held out; "
+        f"in '{planned.run.path}'"
+    )

@@ -1,0 +1,157 @@
+"""The end of a training: the best weights, what it was worth, a few answers, and the result on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from bptools.training import checkpoints
+from bptools.training.job import Job
+from bptools.training.preparing import Prepared
+from bptools.training.rows import read_records
+from bptools.training.run_directory import CHECKPOINTS, EVALUATION, RECORDS
+
+if TYPE_CHECKING:
+    from bptools.training.watching import Watch
+
+_SAMPLE_TOKENS = 64
+
+
+def finish(job: Job, prepared: Prepared, trainer: Any, watch: Watch) -> dict[str, Any]:
+    """Leave the result in its place; return what the manifest says about the training."""
+    state = trainer.state
+    result: dict[str, Any] = {
+        "steps": state.global_step,
+        "epochs": state.epoch,
+        "final_loss": watch.losses[-1] if watch.losses else None,
+        "tokens": int(getattr(state, "num_input_tokens_seen", 0)) or None,
+        "stopped_early": watch.stopped_early,
+        "best_step": watch.best_step,
+        "eval_loss": watch.last_eval,
+        "micro_batch": trainer.args.per_device_train_batch_size,
+    }
+    if _take_best(job, trainer, watch):
+        result["eval_loss"] = watch.best_loss
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if hasattr(model, "disable_adapter") and not job.settings.adapter and not job.settings.modules_to_save:
+        if prepared.evaluation is not None:
+            with model.disable_adapter():
+                result["eval_loss_before"] = trainer.evaluate().get("eval_loss")
+    result["samples"] = samples(job, prepared, model)
+    for sample in result["samples"]:
+        job.emit("sample", **sample)
+    save(job, prepared, model)
+    return result
+
+
+def _take_best(job: Job, trainer: Any, watch: Watch) -> bool:
+    """Go back to the best weights if those of the end are not. Say whether that was done."""
+    if not job.settings.keep_best or watch.best_step in (None, trainer.state.global_step):
+        return False
+    path = checkpoints.path_of(job.run.file(CHECKPOINTS), watch.best_step or 0)
+    if checkpoints.verify(path)[0] is None:
+        job.emit("note", message=f"the checkpoint of step {watch.best_step}, the best, is gone; keeping the last")
+        return False
+    from safetensors.torch import load_file
+
+    if job.makes_adapter:
+        from peft import set_peft_model_state_dict
+
+        set_peft_model_state_dict(trainer.model, load_file(os.path.join(path, "adapter_model.safetensors")))
+    else:
+        trainer.model.load_state_dict(load_file(os.path.join(path, "model.safetensors")), strict=False)
+        trainer.model.tie_weights()
+    job.emit("note", message=f"step {watch.best_step} was the best; taking its weights")
+    return True
+
+
+def samples(job: Job, prepared: Prepared, model: Any) -> list[dict[str, Any]]:
+    """Return [{prompt, reference, before, after}] of the first records held out, else of those trained on."""
+    wanted = job.settings.samples
+    if not wanted or job.settings.method == "pretrain":
+        return []
+    from bptools.models import Generator
+
+    path = job.run.file(EVALUATION)
+    if not os.path.exists(path) or os.path.getsize(path) == 0:
+        path = job.run.file(RECORDS)
+    prompts: list[Any] = []
+    references: list[str] = []
+    for record in read_records(path):
+        prompt, reference = _prompt_of(record)
+        if prompt:
+            prompts.append(prompt)
+            references.append(reference)
+        if len(prompts) == wanted:
+            break
+    if not prompts:
+        return []
+    model.eval()
+    model.config.use_cache = True
+    generator = Generator(model, prepared.tokenizer, prepared.renderer, job.device)
+
+    def answers() -> list[str]:
+        raw = isinstance(prompts[0], str)
+        made = generator.complete(prompts, max_new_tokens=_SAMPLE_TOKENS, raw=raw)
+        return [several[0] for several in made]
+
+    after = answers()
+    before: list[str | None] = [None] * len(prompts)
+    if hasattr(model, "disable_adapter") and not job.settings.modules_to_save:
+        with model.disable_adapter():
+            before = list(answers())
+    shown = [prompt if isinstance(prompt, str) else prompt[-1]["content"] for prompt in prompts]
+    return [
+        {"prompt": prompt, "reference": reference, "before": old, "after": new}
+        for prompt, reference, old, new in zip(shown, references, before, after)
+    ]
+
+
+def _prompt_of(record: dict[str, Any]) -> tuple[Any, str]:
+    """Return (what to answer, how the data answers it); a text is continued from its first words."""
+    if "text" in record:
+        words = record["text"].split(" ")
+        return " ".join(words[:12]), " ".join(words[12:40])
+    if "messages" in record:
+        for index, message in enumerate(record["messages"]):
+            if message["role"] == "assistant" and index:
+                return record["messages"][:index], str(message["content"])
+        return [], ""
+    return record["prompt"], str((record.get("chosen") or record.get("completion"))[-1]["content"])
+
+
+def save(job: Job, prepared: Prepared, model: Any) -> None:
+    """Write adapter (or model), tokenizer and chat template, whole or not at all."""
+    target = job.run.file(job.plan["result"])
+    part = target + ".part"
+    shutil.rmtree(part, ignore_errors=True)
+    os.makedirs(part)
+    if job.makes_adapter:
+        model.save_pretrained(part, selected_adapters=["default"])  # not `ref`, which DPO adds
+        _name_base(job, part)
+    else:
+        if job.plan.get("save_dtype"):
+            import torch
+
+            model = model.to(getattr(torch, job.plan["save_dtype"]))
+        model.save_pretrained(part)
+        for name in os.listdir(part):  # transformers writes weights for their owner only
+            os.chmod(os.path.join(part, name), 0o644)
+    prepared.tokenizer.save_pretrained(part)
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(part, target)
+
+
+def _name_base(job: Job, folder: str) -> None:
+    """Let the adapter name its base as the user did, not as a path of the cache."""
+    path = os.path.join(folder, "adapter_config.json")
+    with open(path, encoding="utf-8") as file:
+        config = json.load(file)
+    model = job.plan["model"]
+    config["base_model_name_or_path"] = model["name"] if model["kind"] == "hub" else os.path.abspath(model["path"])
+    config["revision"] = model.get("revision")
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(config, file, indent=2, sort_keys=True)
+        file.write("\n")

@@ -1,0 +1,93 @@
+"""The model to be trained: loaded or made, with what of it is trained."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from bptools.core.errors import UsageError
+from bptools.training.job import Job
+
+_TIED = {"embed_tokens", "lm_head"}
+
+
+def make_model(job: Job, tokenizer: Any) -> tuple[Any, Any]:
+    """Return (model, peft_config): with a config the trainer adds a fresh adapter.
+
+    A model that is to go on with an adapter comes with it, trainable. All weights: kept in float32 whatever
+    the number format, which then holds for the products only (autocast).
+    """
+    from bptools.models import load_model
+    from bptools.training.pretraining import build_model
+
+    settings = job.settings
+    if settings.method == "pretrain":
+        return build_model(tokenizer, settings.model_config, settings.seed).to(job.device), None
+    dtype = "float32" if settings.full else job.dtype
+    model = load_model(
+        job.model_folder or "",
+        device=job.device,
+        dtype=dtype,
+        quant=settings.quant,  # type: ignore[arg-type]
+        trust_remote_code=settings.trust_remote_code,
+    )
+    model.config.use_cache = False
+    if settings.quant != "none":
+        from peft import prepare_model_for_kbit_training
+
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=bool(settings.checkpointing))
+    if settings.full:
+        return model, None
+    if settings.adapter:
+        from peft import PeftModel
+
+        return PeftModel.from_pretrained(model, settings.adapter, is_trainable=True), None
+    return model, lora_config(job, model)
+
+
+def lora_config(job: Job, model: Any) -> Any:
+    """Return PEFT's config of the adapter. Raises UsageError for targets that the model does not have."""
+    from peft import LoraConfig
+
+    settings = job.settings
+    saved = list(settings.modules_to_save)
+    tied = bool(getattr(model.config, "tie_word_embeddings", False))
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=settings.rank or 16,
+        lora_alpha=settings.alpha or 32,
+        lora_dropout=settings.dropout,
+        target_modules=targets(settings.targets or "all-linear", model),
+        use_rslora=settings.rslora,
+        use_dora=settings.dora,
+        modules_to_save=saved or None,
+        # without it a tied head would get a copy of its own: twice the memory, and a model that unties
+        ensure_weight_tying=tied and bool(_TIED & set(saved)),
+    )
+
+
+def targets(text: str, model: Any) -> str | list[str]:
+    """Read `all-linear`, names with commas, or a regular expression that full names of modules match."""
+    if text == "all-linear":
+        return text
+    if re.fullmatch(r"[\w.]+(,[\w.]+)*", text):
+        names = text.split(",")
+        modules = [name for name, _ in model.named_modules()]
+        for wanted in names:
+            if not any(name == wanted or name.endswith("." + wanted) for name in modules):
+                linear = sorted({name.rpartition(".")[2] for name in modules if name.endswith("proj")})
+                raise UsageError(f"--targets: no module '{wanted}' in this model; it has {', '.join(linear)}")
+        return names
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        raise UsageError(f"--targets '{text}' is no regular expression: {error}") from None
+    if not any(pattern.fullmatch(name) for name, _ in model.named_modules()):
+        raise UsageError(f"--targets '{text}' matches no module of this model")
+    return text
+
+
+def parameter_counts(model: Any) -> tuple[int, int]:
+    """Return (trained, all) parameters."""
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    return trained, sum(parameter.numel() for parameter in model.parameters())

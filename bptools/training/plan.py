@@ -1,0 +1,269 @@
+"""From what was asked for to a plan: the model, the settings, the records, and the place of the run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from bptools.core.errors import DataError, InputError, OutputError, UsageError
+from bptools.core.locks import take_lock
+from bptools.training.run_directory import (
+    EVALUATION,
+    MANIFEST,
+    PLACES,
+    PLAN,
+    RECORDS,
+    RunDirectory,
+    run_id,
+    run_name,
+    sha256_of,
+)
+from bptools.training.settings import METHOD_OF_SHAPE, SHAPES, Method, Settings, complete
+from bptools.training.spool import Spool, Spooled, evaluation_share, fill, only_shape
+
+if TYPE_CHECKING:
+    from bptools.chat import Options
+    from bptools.core.pipeline import Pipeline
+    from bptools.models.names import ModelName
+    from bptools.models.presets import Preset
+
+_INCOMING = ".incoming-"
+
+
+@dataclass
+class Request:
+    """What was asked for beside the settings."""
+
+    runs: str = "runs"
+    path: str | None = None  # of the run, instead of a name derived from its content
+    fresh: bool = False
+    dry_run: bool = False
+    show_rows: int = 1
+    wait: float = 0.0
+    asked: dict[str, Any] = field(default_factory=dict)  # every option with its origin, for the manifest
+
+
+@dataclass
+class Planned:
+    """A plan in its place. `finished`: an earlier run did it all."""
+
+    run: RunDirectory
+    plan: dict[str, Any]
+    finished: bool
+    resumes: bool
+
+
+def base_model(settings: Settings) -> tuple[dict[str, Any], Preset]:
+    """Return (the model for the plan, the preset that holds for it); fetches nothing but its config.
+
+    Raises InputError, Unavailable, UsageError.
+    """
+    from bptools.models import derive, preset, resolve
+    from bptools.models.hub import fetch, resolved_revision
+
+    if settings.method == "pretrain":
+        return {"kind": "none", "name": "scratch", "shown": "scratch", "path": None, "revision": None}, preset("nano", settings.style)
+    name = resolve(settings.model, settings.revision)
+    if settings.trust_remote_code and not (settings.revision or name.kind != "hub"):
+        raise UsageError("--trust-remote-code runs code of the hub; pin it with --revision COMMIT")
+    if name.preset is not None:
+        found = preset(name.preset, settings.style)
+    else:
+        with open(os.path.join(fetch(name, "config"), "config.json"), encoding="utf-8") as file:
+            found = derive(json.load(file), style=settings.style)
+    model = {"kind": name.kind, "name": name.name, "shown": name.shown, "path": None,
+             "revision": resolved_revision(name) if name.kind == "hub" else None}  # fmt: skip
+    return model, found
+
+
+def fetch_model(settings: Settings, model: dict[str, Any]) -> None:
+    """Put the folder of the model, and what identifies it, into the plan's entry; downloads if need be."""
+    from bptools.models.hub import fetch
+
+    if model["kind"] == "none":
+        return
+    name = _name_of(settings)
+    model["path"] = os.path.abspath(fetch(replace(name, revision=model["revision"] or name.revision)))
+    if model["kind"] != "hub":
+        model["sha256"] = folder_sha256(model["path"])
+
+
+def _name_of(settings: Settings) -> ModelName:
+    from bptools.models import resolve
+
+    return resolve(settings.model, settings.revision)
+
+
+def folder_sha256(folder: str) -> str:
+    """Return a hash that tells models apart: of all small files, and of the sizes and headers of weights."""
+    digest = hashlib.sha256()
+    for name in sorted(os.listdir(folder)):
+        path = os.path.join(folder, name)
+        if name.startswith((".", "README")) or not os.path.isfile(path):
+            continue
+        size = os.path.getsize(path)
+        digest.update(f"{name}\0{size}\0".encode())
+        with open(path, "rb") as file:
+            digest.update(file.read(1 << 20))
+            if size > 2 << 20:
+                file.seek(size - (1 << 20))
+                digest.update(file.read())
+    return digest.hexdigest()
+
+
+def make_plan(
+    settings: Settings,
+    request: Request,
+    pipe: Pipeline,
+    reading: Options,
+    evaluation: Pipeline | None = None,
+) -> Planned:
+    """Read the records, decide what was left open, and put the plan into its run directory, locked.
+
+    Raises DataError (no records, several shapes, a method that takes others), OutputError (another run is
+    there), Busy, and what the model's name raises.
+    """
+    model, preset = base_model(settings)
+    folder = _incoming(request)
+    try:
+        spooled = _spool(settings, pipe, reading, evaluation, folder)
+        settings = replace(settings, method=_method(settings, spooled))
+        settings, reasons = complete(settings, preset, settings.method or "sft", spooled.records)
+        fetch_model(settings, model)
+        plan = {"small": preset.parameters < 0.03}
+        return _place(settings, request, model, spooled, plan | {"reasons": reasons}, folder, pipe)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _incoming(request: Request) -> str:
+    """Make a folder for records that have no name yet, and remove those that dead runs left."""
+    parent = os.path.dirname(os.path.abspath(request.path)) if request.path else request.runs
+    try:
+        os.makedirs(parent, exist_ok=True)
+        for name in os.listdir(parent):
+            if name.startswith(_INCOMING):
+                _remove_if_dead(os.path.join(parent, name))
+        folder = os.path.join(parent, f"{_INCOMING}{os.getpid()}-{os.urandom(3).hex()}")
+        os.mkdir(folder)
+    except OSError as error:
+        raise OutputError(f"cannot create '{parent}': {(error.strerror or str(error)).lower()}") from None
+    take_lock(os.path.join(folder, ".lock"), 0, f"'{folder}'")
+    return folder
+
+
+def _remove_if_dead(folder: str) -> None:
+    from bptools.core.errors import Busy
+
+    try:
+        take_lock(os.path.join(folder, ".lock"), 0, folder).release()
+    except (Busy, OutputError):
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _spool(
+    settings: Settings, pipe: Pipeline, reading: Options, evaluation: Pipeline | None, folder: str
+) -> Spooled:
+    share, most = (0.0, 0) if evaluation is not None else evaluation_share(settings.eval_split)
+    spool = Spool(folder, share, most, lambda: pipe.intake.place)
+    try:
+        with pipe:
+            fill(pipe, spool, reading, settings.max_records)
+        if evaluation is not None:
+            with evaluation:
+                spool.into_evaluation()
+                fill(evaluation, spool, reading, None)
+        return spool.close()
+    finally:
+        spool.abort()
+
+
+def _method(settings: Settings, spooled: Spooled) -> Method:
+    shape = only_shape(spooled)
+    method = settings.method or METHOD_OF_SHAPE[shape]
+    if SHAPES[method] != shape:
+        fits = ", ".join(name for name, takes in SHAPES.items() if takes == shape)
+        raise DataError(f"--method {method} takes {SHAPES[method]} records, these are {shape}; {fits} would do")
+    if spooled.records == 0:
+        raise DataError("no record to train on: all of them are in the evaluation part; see --eval-split")
+    return method
+
+
+def _place(
+    settings: Settings,
+    request: Request,
+    model: dict[str, Any],
+    spooled: Spooled,
+    decided: dict[str, Any],
+    folder: str,
+    pipe: Pipeline,
+) -> Planned:
+    recipe = settings.recipe() | {"model": _identity(model)}
+    if settings.adapter:
+        recipe["adapter"] = _adapter_sha256(settings.adapter)
+    identity = run_id(recipe, spooled.records_sha256, spooled.evaluation_sha256 or None)
+    run = RunDirectory(request.path or os.path.join(request.runs, run_name(model["shown"], identity)))
+    plan: dict[str, Any] = {
+        "id": identity,
+        "settings": settings.as_json(),
+        **decided,
+        "recipe": recipe,
+        "model": model,
+        "result": "model" if settings.full or settings.method == "pretrain" else "adapter",
+        "records": spooled.records,
+        "evaluation": spooled.evaluation,
+        "records_sha256": spooled.records_sha256,
+        "evaluation_sha256": spooled.evaluation_sha256,
+        "shapes": spooled.shapes,
+        "inputs": pipe.intake.hashes(),
+        "options": request.asked,
+        "dry_run": request.dry_run,
+        "show_rows": request.show_rows,
+    }
+    run.create(request.wait)
+    earlier = run.read(PLAN)
+    if earlier is not None and earlier["id"] != identity and not earlier.get("dry_run"):
+        if not request.fresh:
+            run.release()
+            raise OutputError(f"'{run.path}' holds another run: {difference(earlier, plan)}; --fresh replaces it")
+        run.clear()
+    if request.fresh:
+        run.clear()
+    if run.finished():
+        return Planned(run, earlier or plan, True, False)
+    resumes = earlier is not None and earlier["id"] == identity and not earlier.get("dry_run")
+    for name in (RECORDS, EVALUATION, PLACES):
+        os.replace(os.path.join(folder, name), run.file(name))
+    if os.path.exists(run.file(MANIFEST)):
+        os.unlink(run.file(MANIFEST))
+    run.write(PLAN, plan)
+    return Planned(run, plan, False, resumes)
+
+
+def _identity(model: dict[str, Any]) -> str:
+    if model["kind"] == "hub":
+        return f"{model['name']}@{model['revision']}"
+    return str(model.get("sha256") or model["name"])
+
+
+def _adapter_sha256(folder: str) -> str:
+    try:
+        return sha256_of(os.path.join(folder, "adapter_model.safetensors"))
+    except OSError:
+        raise InputError(f"--adapter '{folder}' is no adapter: there is no adapter_model.safetensors in it") from None
+
+
+def difference(earlier: dict[str, Any], now: dict[str, Any]) -> str:
+    """Say in which settings or records two plans differ."""
+    old, new = earlier["recipe"], now["recipe"]
+    said = [f"{name} was {old.get(name)}, is {new[name]}" for name in new if old.get(name) != new[name]]
+    if earlier["records_sha256"] != now["records_sha256"]:
+        said.append(f"other records ({earlier['records']} then, {now['records']} now)")
+    if earlier["evaluation_sha256"] != now["evaluation_sha256"]:
+        said.append("other evaluation records")
+    return "; ".join(said) or "the same settings of another version"

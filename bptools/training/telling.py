@@ -1,0 +1,137 @@
+"""Events of a run -> lines on stderr, and one line of progress on a terminal."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from typing import Any
+
+from bptools.core.messages import Messages, printable, write_stderr
+from bptools.core.progress import CLEAR_LINE
+from bptools.training.events import Event
+
+_MOST_SHOWN = 700  # characters of a row on one message line
+
+
+class Teller:
+    """Says what happens. Call it with events; leave the `with` block to clear the progress line."""
+
+    def __init__(self, messages: Messages, progress: bool, show_rows: int) -> None:
+        self._messages = messages
+        self._show_rows = show_rows
+        terminal = os.isatty(2) and os.environ.get("TERM", "dumb") != "dumb" and not os.environ.get("NO_COLOR")
+        self._progress = progress and terminal
+        self._color = terminal
+        self._drawn = False
+        self._first: tuple[float, int] | None = None
+        if self._progress:
+            messages.before_line = CLEAR_LINE
+
+    def __enter__(self) -> Teller:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._drawn:
+            write_stderr(CLEAR_LINE)
+            self._drawn = False
+
+    def __call__(self, event: Event) -> None:
+        """Say an event."""
+        tell = getattr(self, f"_{event['event']}", None)
+        if tell is not None:
+            tell(event)
+
+    def _preflight(self, event: Event) -> None:
+        say = self._messages.info
+        left = [
+            f"{event[name]} {words}"
+            for name, words in (
+                ("too_long", "left out as too long"),
+                ("untrained", "left out without a learnt token"),
+                ("truncated", "truncated"),
+                ("split", "split"),
+            )
+            if event[name]
+        ]
+        if event["untrained_places"]:
+            shown = ", ".join(event["untrained_places"][:5])
+            left[-1] += f" ({shown}{', ...' if event['untrained'] > 5 else ''})"
+        counted = f"; {', '.join(left)}" if left else ""
+        say(
+            f"{event['rows']} rows, {event['tokens']} tokens, {event['share']:.0%} of them learnt, "
+            f"the longest row {event['longest']}{counted}"
+        )
+        ends = repr(event["turn_end"])
+        say(f"chat template: {event['template']}, turns end in {ends}; {event['device']}, {event['dtype']}")
+        for name in event["missing"]:
+            self._messages.warn(f"the tokenizer has no token {name}: the template's marks are pieces of text")
+        for row in (event.get("rows_shown") or [])[: self._show_rows]:
+            if self._color and not self._messages.quiet and not self._messages.as_json:
+                head = b"bp-train: a row, what is learnt in green:\n"
+                write_stderr(CLEAR_LINE + head + self._row(row).encode("utf-8", "replace") + b"\n")
+            else:
+                say(f"a row, what is learnt in [[ ]]: {self._row(row)}")
+
+    def _row(self, row: list[tuple[str, bool]]) -> str:
+        shown, room = [], _MOST_SHOWN
+        for text, learnt in row:
+            text = text[:room]
+            room -= len(text)
+            if self._color:  # line by line, with what could move the cursor escaped
+                text = "\n".join(printable(line) for line in text.split("\n"))
+            if learnt:
+                text = f"\x1b[32m{text}\x1b[0m" if self._color else f"[[{text}]]"
+            shown.append(text)
+            if room <= 0:
+                shown.append(" ...")
+                break
+        return "".join(shown)
+
+    def _start(self, event: Event) -> None:
+        self._messages.info(
+            f"{event['trained']} of {event['parameters']} parameters are trained; {event['steps']} steps, micro batch "
+            f"{event['micro_batch']}"
+        )
+
+    def _note(self, event: Event) -> None:
+        self._messages.info(event["message"])
+
+    def _step(self, event: Event) -> None:
+        if not self._progress:
+            return
+        now, step, steps = time.monotonic(), event["step"], event["steps"]
+        if self._first is None:
+            self._first = (now, step)
+        left = ""
+        if step > self._first[1]:
+            seconds = int((now - self._first[0]) / (step - self._first[1]) * (steps - step))
+            left = f", {seconds // 60}:{seconds % 60:02d} left"
+        line = f"bp-train: step {step}/{steps}, loss {event['loss']:.3f}{left}"
+        write_stderr(CLEAR_LINE + line[: shutil.get_terminal_size().columns - 1].encode())
+        self._drawn = True
+
+    def _eval(self, event: Event) -> None:
+        if event["loss"] is not None:
+            self._messages.info(f"step {event['step']}: evaluation loss {event['loss']:.4f}")
+
+    def _sample(self, event: Event) -> None:
+        say = self._messages.info
+        say(f"prompt: {_one_line(event['prompt'])}")
+        if event["before"] is not None:
+            say(f"  before: {_one_line(event['before'])}")
+        say(f"  after: {_one_line(event['after'])}")
+
+    def _run_end(self, event: Event) -> None:
+        said = [f"{event['steps']} steps in {event['seconds']:.0f} s"]
+        if event.get("final_loss") is not None:
+            said.append(f"last loss {event['final_loss']:.4f}")
+        if event.get("eval_loss") is not None:
+            before = f"{event['eval_loss_before']:.4f} -> " if event.get("eval_loss_before") is not None else ""
+            said.append(f"evaluation loss {before}{event['eval_loss']:.4f}")
+        self._messages.info(", ".join(said))
+
+
+def _one_line(text: Any) -> str:
+    shown = str(text).replace("\n", "\\n")
+    return shown if len(shown) <= 200 else shown[:200] + "..."

@@ -1,0 +1,159 @@
+"""Training from Python: the same as bp-train, with events instead of lines on a terminal.
+
+    from bptools.training import train
+
+    result = train("clean.jsonl", preset="nano", on_event=print)
+    result.adapter_path, result.final_loss
+"""
+
+from __future__ import annotations
+
+import os
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from bptools import __version__
+from bptools.core.errors import BpError
+from bptools.core.pipeline import Pipeline
+from bptools.core.pipeline_settings import PipelineSettings
+from bptools.training.events import Event, OnEvent, encode
+from bptools.training.launching import launch
+from bptools.training.plan import Planned, Request, make_plan
+from bptools.training.run_directory import EVENTS, MANIFEST, METRICS, RESULT, RunDirectory, listing
+from bptools.training.settings import Settings
+
+
+@dataclass
+class RunResult:
+    """What came of a run. `metrics` is the manifest's `result`; losses are nats per token."""
+
+    run_id: str
+    success: bool
+    steps: int = 0
+    final_loss: float | None = None
+    loss_history: list[float] = field(default_factory=list)
+    duration_seconds: float = 0.0
+    samples_seen: int = 0
+    adapter_path: str | None = None
+    error: str | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+
+class Abort(Exception):
+    """Raised by an on_event: the run is saved and ended."""
+
+
+def train(
+    source: str | list[str],
+    preset: str | None = None,
+    *,
+    model: str | None = None,
+    runs: str = "runs",
+    on_event: Callable[[Event], None] | None = None,
+    **settings: Any,
+) -> RunResult:
+    """Train on sources (paths, folders, hf: names) and return what came of it.
+
+    preset or model names the base model; `settings` are fields of `Settings`. on_event is called with every
+    event in this process; `abort()` in it saves and ends the run. Failures come back as `error`, not raised.
+    """
+    wanted = Settings(model=model or preset or "nano", **settings)
+    pipe_settings = PipelineSettings(
+        sources=[source] if isinstance(source, str) else list(source), output=os.devnull, quiet=True, progress=False
+    )
+    from bptools.chat import Options
+
+    run_id = ""
+    try:
+        planned = make_plan(wanted, Request(runs=runs), Pipeline("bp-train", pipe_settings), Options())
+        run_id = str(planned.plan["id"])
+        carry_out(planned, on_event or (lambda event: None))
+        return result_of(planned.run)
+    except (BpError, Abort) as error:
+        return RunResult(run_id, False, error=str(error) or "aborted")
+
+
+def abort() -> None:
+    """End the run from inside an on_event: it is saved, and the same call goes on from there."""
+    raise Abort("aborted")
+
+
+def carry_out(planned: Planned, on_event: OnEvent) -> None:
+    """Run a plan to its end in a child, unless an earlier run did; leaves the manifest. Raises BpError."""
+    run = planned.run
+    try:
+        if planned.finished:
+            return
+        if run.read(RESULT) is None or planned.plan["dry_run"]:
+            with open(run.file(EVENTS), "ab", buffering=0) as events:
+
+                def record(event: Event) -> None:
+                    if event["event"] != "step":  # these are in metrics.jsonl
+                        events.write(encode(event))
+                    on_event(event)
+
+                launch(run, record)
+        if not planned.plan["dry_run"]:
+            finish(run, planned.plan)
+    finally:
+        run.release()
+
+
+def finish(run: RunDirectory, plan: dict[str, Any]) -> None:
+    """Write what is seen of a finished run, the manifest last, and remove its workspace."""
+    from bptools.training.reporting import write_reports
+
+    result = run.read(RESULT) or {}
+    shown = write_reports(run, plan, result)
+    kept = {name: value for name, value in plan.items() if name not in ("dry_run", "show_rows")}
+    manifest = {
+        "command": "bp-train",
+        "version": __version__,
+        **kept,
+        "result": result,
+        "packages": packages(),
+        "path": plan["result"],
+        "files": listing(run.path, [plan["result"], METRICS, *shown]),
+    }
+    run.write(MANIFEST, manifest)
+    run.remove_workspace()
+    run.point_latest()
+
+
+def packages() -> dict[str, str]:
+    """Return the versions of what computes."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def result_of(run: RunDirectory) -> RunResult:
+    """Return the result of a finished run."""
+    import orjson
+
+    manifest = run.read(MANIFEST) or {}
+    result = manifest.get("result", {})
+    with open(run.file(METRICS), "rb") as file:
+        losses = [orjson.loads(line)["loss"] for line in file]
+    settings = manifest["settings"]
+    return RunResult(
+        run_id=manifest["id"],
+        success=True,
+        steps=result["steps"],
+        final_loss=result["final_loss"],
+        loss_history=losses,
+        duration_seconds=result.get("seconds", 0.0),
+        samples_seen=result["steps"] * settings["batch_size"],
+        adapter_path=run.file(manifest["path"]),
+        metrics=result,
+    )
+
+

@@ -1,0 +1,160 @@
+"""What is looked at and kept while a model learns: losses, evaluations, checkpoints, the wish to stop.
+
+One callback decides at each step whether to evaluate, save or stop, so that a run that was resumed does at
+each step what one that was never interrupted does.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import orjson
+from transformers import TrainerCallback
+
+from bptools.training import checkpoints
+from bptools.training.events import Emitter
+from bptools.training.stopping import Stop
+from bptools.training.triggers import Trigger
+
+_STEP_FIELDS = ("loss", "learning_rate", "grad_norm", "mean_token_accuracy", "num_tokens", "rewards/margins",
+                "rewards/accuracies")  # fmt: skip
+
+
+class Watch(TrainerCallback):  # type: ignore[misc]
+    """Writes metrics.jsonl and events, evaluates, seals checkpoints, finds the best, stops when asked."""
+
+    def __init__(
+        self,
+        emit: Emitter,
+        stop: Stop,
+        *,
+        metrics_path: str,
+        folder: str,
+        evaluate_at: Trigger,
+        save_at: Trigger,
+        keep: int,
+        keep_best: bool,
+        patience: int | None,
+        facts: dict[str, Any],
+        on_eval: Any = None,
+    ) -> None:
+        self._emit = emit
+        self._stop = stop
+        self._metrics_path = metrics_path
+        self._metrics: Any = None
+        self._folder = folder
+        self._evaluate_at = evaluate_at
+        self._save_at = save_at
+        self._keep = keep
+        self._keep_best = keep_best
+        self._patience = patience
+        self._facts = facts
+        self._on_eval = on_eval  # called with the step after each evaluation
+        self._began = 0.0
+        self._tokens = 0
+        self.best_step: int | None = None
+        self.best_loss = float("inf")
+        self.evaluated_at: int | None = None
+        self.last_eval: float | None = None
+        self.stopped_early = False
+        self._worse = 0
+        self.losses: list[float] = []
+
+    def restore(self, sealed: dict[str, Any], step: int) -> None:
+        """Take up what a checkpoint of that step remembers; forget the metrics of later steps."""
+        watched = sealed["watched"]
+        self.best_step, self.best_loss = watched["best_step"], watched["best_loss"]
+        if self.best_loss is None:
+            self.best_loss = float("inf")
+        self._worse = watched["worse"]
+        self.evaluated_at, self.last_eval = watched["evaluated_at"], watched["last_eval"]
+        cut_lines(self._metrics_path, step)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Open the metrics."""
+        self._metrics = open(self._metrics_path, "ab", buffering=0)
+        self._began = time.monotonic()
+        self._stop.steps_running = True
+        self._emit("run_start", step=state.global_step, steps=state.max_steps, epochs=args.num_train_epochs)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Decide what this step is for."""
+        step = state.global_step
+        last = step >= state.max_steps
+        if self._evaluate_at(step, last):
+            control.should_evaluate = True
+        if self._stop.signal:
+            control.should_save = True
+            control.should_training_stop = True
+        elif self._save_at(step, last):
+            control.should_save = True
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
+        """Write one line per step."""
+        if "loss" not in logs or self._metrics is None:
+            return
+        self.losses.append(logs["loss"])
+        line: dict[str, Any] = {"step": state.global_step, "epoch": state.epoch}
+        line |= {name: logs[name] for name in _STEP_FIELDS if name in logs}
+        line["seconds"] = round(time.monotonic() - self._began, 3)
+        self._metrics.write(orjson.dumps(line) + b"\n")
+        self._emit("step", steps=state.max_steps, **line)
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, Any], **_: Any) -> None:
+        """Remember the best, and stop early when nothing gets better."""
+        loss, step = metrics.get("eval_loss"), state.global_step
+        if loss is None or not self._stop.steps_running:
+            return
+        self.evaluated_at, self.last_eval = step, loss
+        self._emit("eval", step=step, loss=loss)
+        if self._on_eval is not None:
+            self._on_eval(step)
+        if loss < self.best_loss:
+            self.best_step, self.best_loss, self._worse = step, loss, 0
+            control.should_save = control.should_save or self._keep_best
+        else:
+            self._worse += 1
+            if self._patience is not None and self._worse >= self._patience:
+                self.stopped_early = True
+                control.should_training_stop = True
+                control.should_save = True
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Seal the checkpoint, then prune."""
+        watched = {
+            "best_step": self.best_step,
+            "best_loss": self.best_loss,
+            "worse": self._worse,
+            "evaluated_at": self.evaluated_at,
+            "last_eval": self.last_eval,
+        }
+        path = checkpoints.path_of(self._folder, state.global_step)
+        checkpoints.seal(path, {**self._facts, "step": state.global_step, "watched": watched})
+        checkpoints.prune(self._folder, self._keep, self.best_step if self._keep_best else None)
+        self._emit("save", step=state.global_step)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Close the metrics."""
+        self._stop.steps_running = False
+        if self._metrics is not None:
+            os.fsync(self._metrics.fileno())
+            self._metrics.close()
+            self._metrics = None
+
+
+def cut_lines(path: str, step: int) -> None:
+    """Remove the lines of later steps, and a last one that was not written to its end."""
+    try:
+        with open(path, "rb") as file:
+            lines = file.read().split(b"\n")
+    except FileNotFoundError:
+        return
+    kept = [line for line in lines[:-1] if orjson.loads(line)["step"] <= step]
+    temporary = path + ".cut"
+    with open(temporary, "wb") as file:
+        file.write(b"".join(line + b"\n" for line in kept))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

@@ -1,0 +1,211 @@
+"""One training from its first token to its adapter, in the child."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import time
+from typing import Any
+
+from bptools.training import checkpoints, finishing
+from bptools.training.batching import divisor, fit_batch, is_out_of_memory, probe_longest, release
+from bptools.training.job import Job
+from bptools.training.modelling import make_model, parameter_counts
+from bptools.training.preparing import Prepared, prepare
+from bptools.training.rows import row_length
+from bptools.training.run_directory import CHECKPOINTS, METRICS, RESULT
+from bptools.training.triggers import parse_trigger, spaced
+from bptools.training.watching import Watch
+
+AGAIN = 120  # exit status: start the child again, with the micro batch that the run directory says
+_STATE = "state.json"
+_CPU_TOKENS = 4_096  # of a forward pass: beyond, a CPU gains nothing
+_SAVES = 10
+
+
+def work(job: Job) -> int:
+    """Carry out a job; return the exit status of the command, or AGAIN."""
+    from transformers import set_seed
+
+    begun = time.monotonic()
+    prepared = prepare(job)
+    if job.plan.get("dry_run"):
+        return 0
+    set_seed(job.settings.seed)
+    trainer, micro = _trainer(job, prepared)
+    steps = _steps(trainer)
+    watch = _watch(job, micro, steps)
+    trainer.add_callback(watch)
+    start = _resume(job, watch, micro)
+    trained, total = parameter_counts(trainer.model)
+    job.emit("start", step=watch_step(start), steps=steps, micro_batch=micro, trained=trained, parameters=total)
+    if start is None and prepared.evaluation is not None and not _base_returns(job):
+        watch_before = trainer.evaluate()
+        job.emit("eval", step=0, loss=watch_before.get("eval_loss"))
+    try:
+        trainer.train(resume_from_checkpoint=start)
+    except Exception as error:
+        if not is_out_of_memory(error) or micro == 1:
+            raise
+        return _smaller(job, trainer, watch, micro, prepared.rows_per_step)
+    if job.stop.signal:
+        job.emit("note", message=f"stopped at step {trainer.state.global_step}; the same line goes on from there")
+        return 128 + job.stop.signal
+    result = finishing.finish(job, prepared, trainer, watch)
+    result["seconds"] = round(time.monotonic() - begun, 3)
+    job.run.write(RESULT, result)
+    job.emit("run_end", **result)
+    return 0
+
+
+def watch_step(start: str | None) -> int:
+    """Return the step that a checkpoint is of, 0 for none."""
+    return int(start.rpartition("-")[2]) if start else 0
+
+
+def _base_returns(job: Job) -> bool:
+    """Say whether the untrained model can be had at the end by switching the adapter off."""
+    return job.makes_adapter and not job.settings.adapter and not job.settings.modules_to_save
+
+
+def _trainer(job: Job, prepared: Prepared) -> tuple[Any, int]:
+    from bptools.training.backends.trainers import make_trainer
+
+    settings = job.settings
+    state = job.run.read(_STATE) or {}
+    batch = prepared.rows_per_step
+
+    def build(micro: int) -> Any:
+        model, peft_config = make_model(job, prepared.tokenizer)
+        return make_trainer(
+            settings,
+            model,
+            prepared.tokenizer,
+            prepared.train,
+            prepared.evaluation,
+            output=job.run.file(CHECKPOINTS),
+            micro=micro,
+            batch=batch,
+            device=job.device,
+            dtype=job.dtype,
+            peft_config=peft_config,
+        )
+
+    given = state.get("micro_batch") or settings.micro_batch
+    if given is None and job.device == "cpu":
+        longest = 1 if settings.packing and settings.method != "pretrain" else _CPU_TOKENS // prepared.counts.longest
+        given = divisor(batch, longest)
+    if given is not None:
+        micro = divisor(batch, given)
+        if micro != given:
+            job.emit("note", message=f"micro batch {given} does not divide the batch of {batch}; taking {micro}")
+        return build(micro), _remember(job, micro)
+    held: dict[str, Any] = {}
+
+    def probe(micro: int) -> None:
+        held.clear()
+        release()
+        held["trainer"] = build(micro)
+        rows = held["trainer"].train_dataset
+        order = sorted(range(min(len(rows), 20_000)), key=lambda index: -row_length(rows[index]))
+        with _same_chance():
+            probe_longest(held["trainer"], [rows[index] for index in order[:micro]])
+
+    micro, probes = fit_batch(batch, batch, probe)
+    job.emit("note", message=f"micro batch {micro} of {batch}, found in {probes} probes")
+    return held["trainer"], _remember(job, micro)
+
+
+def _remember(job: Job, micro: int) -> int:
+    """Keep the micro batch for a run that is resumed: another one rounds differently."""
+    state = job.run.read(_STATE) or {}
+    if state.get("micro_batch") != micro:
+        job.run.write(_STATE, {**state, "micro_batch": micro})
+    return micro
+
+
+class _same_chance:  # noqa: N801
+    """What happens inside does not change what chance brings afterwards."""
+
+    def __enter__(self) -> None:
+        import numpy as np
+        import torch
+
+        self._kept = (random.getstate(), np.random.get_state(), torch.get_rng_state())
+        self._cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else None
+
+    def __exit__(self, *_: object) -> None:
+        import numpy as np
+        import torch
+
+        random.setstate(self._kept[0])
+        np.random.set_state(self._kept[1])
+        torch.set_rng_state(self._kept[2])
+        if self._cuda is not None:
+            torch.cuda.set_rng_state_all(self._cuda)
+
+
+def _steps(trainer: Any) -> int:
+    """Return the optimizer steps that a trainer will make."""
+    import math
+
+    if trainer.args.max_steps > 0:
+        return int(trainer.args.max_steps)
+    batches = math.ceil(len(trainer.train_dataset) / trainer.args.per_device_train_batch_size)
+    per_epoch = max(1, math.ceil(batches / trainer.args.gradient_accumulation_steps))
+    return math.ceil(trainer.args.num_train_epochs * per_epoch)
+
+
+def _watch(job: Job, micro: int, steps: int) -> Watch:
+    settings = job.settings
+    evaluate = settings.eval_every or spaced(steps, 5, 20, 500)
+    save = str(settings.save_every) if settings.save_every else spaced(steps, _SAVES, 10, 500)
+    has_evaluation = job.plan["evaluation"] > 0
+    return Watch(
+        job.emit,
+        job.stop,
+        metrics_path=job.run.file(METRICS),
+        folder=job.run.file(CHECKPOINTS),
+        evaluate_at=parse_trigger(evaluate if has_evaluation else "never", "--eval-every"),
+        save_at=parse_trigger(save, "--save-every"),
+        keep=settings.keep_checkpoints,
+        keep_best=settings.keep_best,
+        patience=settings.early_stopping,
+        facts={"id": job.plan["id"], "micro_batch": micro, "device": job.device, "dtype": job.dtype},
+    )
+
+
+def _resume(job: Job, watch: Watch, micro: int) -> str | None:
+    """Return the checkpoint to go on from, if there is a whole one of this very run."""
+    folder = job.run.file(CHECKPOINTS)
+    path, sealed, complaints = checkpoints.newest(folder)
+    for complaint in complaints:
+        job.emit("note", message=complaint)
+    if path is not None and sealed["id"] != job.plan["id"]:
+        path = None
+    if path is None:
+        shutil.rmtree(folder, ignore_errors=True)
+        if os.path.exists(job.run.file(METRICS)):
+            os.unlink(job.run.file(METRICS))
+        return None
+    watch.restore(sealed, sealed["step"])
+    job.emit("note", message=f"going on from step {sealed['step']}")
+    return path
+
+
+def _smaller(job: Job, trainer: Any, watch: Watch, micro: int, batch: int) -> int:
+    """Memory ran out in the middle: save the last whole step, halve, and let a new child go on."""
+    smaller = divisor(batch, micro // 2)
+    job.emit("note", message=f"out of memory at step {trainer.state.global_step + 1}; micro batch {micro} -> {smaller}")
+    try:
+        trainer.model.zero_grad(set_to_none=True)
+        release()
+        if trainer.state.global_step > watch_step(checkpoints.newest(job.run.file(CHECKPOINTS))[0]):
+            trainer._save_checkpoint(trainer.model, trial=None)
+            watch.on_save(trainer.args, trainer.state, trainer.control)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    _remember(job, smaller)
+    return AGAIN
