@@ -67,7 +67,7 @@ def train(
     schedule: Annotated[str, option("--schedule", "--lr-scheduler-type", metavar="NAME", help="cosine, linear, constant, constant_with_warmup, or another one of transformers.")] = "cosine",
     warmup: Annotated[Real, option("--warmup", "--warmup-ratio", min=0, metavar="X", help="Steps of warm-up; below 1 a share of all.")] = None,
     optimizer: Annotated[str, option("--optimizer", "--optim", metavar="NAME", help="adamw_torch, adamw_8bit, adafactor, or another one of transformers.")] = "adamw_torch",
-    weight_decay: Annotated[float, option("--weight-decay", min=0, metavar="W", help="Weight decay.")] = 0.0,
+    weight_decay: Annotated[Real, option("--weight-decay", min=0, metavar="W", help="Weight decay; default: 0, of --method pretrain 0.1.")] = None,
     max_grad_norm: Annotated[float, option("--max-grad-norm", min=0, metavar="X", help="Clip gradients to this norm; 0 does not.")] = 1.0,
     checkpointing: Annotated[Optional[bool], option("--checkpointing/--no-checkpointing", "--gradient-checkpointing", help="Compute activations twice to save memory; default: on a GPU.")] = None,
     seed: Annotated[int, option("--seed", min=0, metavar="N", help="What chance begins with.")] = 42,

@@ -119,6 +119,7 @@ def _options(reading: PipelineSettings, given: dict[str, Any]) -> Options:
     from bptools.chat import Options
 
     return Options(
+        to="text" if given["method"] in ("cpt", "pretrain") else "auto",  # a chat as ChatML then
         role_map=pairs("--role-map", given["role_map"]),
         text_field=reading.text_field,
         field_map=reading.field_map,

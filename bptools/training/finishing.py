@@ -26,11 +26,12 @@ def finish(job: Job, prepared: Prepared, trainer: Any, watch: Watch) -> dict[str
         "steps": state.global_step,
         "epochs": state.epoch,
         "final_loss": watch.losses[-1] if watch.losses else None,
-        "tokens": int(getattr(state, "num_input_tokens_seen", 0)) or None,
+        "tokens": getattr(trainer, "_total_train_tokens", None),
         "stopped_early": watch.stopped_early,
         "best_step": watch.best_step,
         "eval_loss": watch.last_eval,
         "micro_batch": trainer.args.per_device_train_batch_size,
+        "rows_per_step": prepared.rows_per_step,
     }
     if _take_best(job, trainer, watch):
         result["eval_loss"] = watch.best_loss
@@ -132,11 +133,9 @@ def save(job: Job, prepared: Prepared, model: Any) -> None:
         model.save_pretrained(part, selected_adapters=["default"])  # not `ref`, which DPO adds
         _name_base(job, part)
     else:
-        if job.plan.get("save_dtype"):
-            import torch
+        import torch
 
-            model = model.to(getattr(torch, job.plan["save_dtype"]))
-        model.save_pretrained(part)
+        model.to(getattr(torch, job.dtype)).save_pretrained(part)
         for name in os.listdir(part):  # transformers writes weights for their owner only
             os.chmod(os.path.join(part, name), 0o644)
     prepared.tokenizer.save_pretrained(part)

@@ -64,18 +64,20 @@ def _rows(job: Job) -> Prepared:
         parts[part] = Dataset.from_file(arrow)
     train, per_step = parts["train"], settings.batch_size or 1
     if settings.packing:
-        train, per_step = pack(train, settings.max_length or 1, per_step)
+        train, per_step = pack(train, counts["train"], settings.max_length or 1, per_step)
     return Prepared(tokenizer, template, renderer, train, parts.get("eval"), counts["train"], per_step)
 
 
-def pack(rows: Any, length: int, batch: int) -> tuple[Any, int]:
-    """Return (rows packed to a length by TRL's best-fit, how many of them hold `batch` records on average).
+def pack(rows: Any, counts: Counts, length: int, batch: int) -> tuple[Any, int]:
+    """Return (rows packed by TRL's best fit, how many of them hold `batch` records on average).
 
-    So a step learns from as many records packed as unpacked: the learning rate means the same.
+    So a step learns from as many records packed as unpacked, and the learning rate means the same. Where the
+    records of a whole batch are shorter than `length`, rows are packed to what they take.
     """
     from trl.data_utils import pack_dataset
 
-    packed = pack_dataset(rows, length, "bfd", {})
+    wanted = max(counts.longest, -(-batch * counts.tokens // counts.rows))
+    packed = pack_dataset(rows, min(length, wanted), "bfd", {})
     return packed, max(1, round(batch * len(packed) / len(rows)))
 
 
@@ -140,8 +142,9 @@ def facts(job: Job, prepared: Prepared) -> dict[str, Any]:
         said["vocabulary"] = len(prepared.tokenizer)
         return said
     wanted = int(job.plan.get("show_rows", 1))
-    rows = [prepared.train[index] for index in range(min(max(1, wanted), len(prepared.train)))]
-    said["rows_shown"] = [shown(prepared.tokenizer, row) for row in rows]
+    if "prompt" not in prepared.train.column_names:
+        rows = [prepared.train[index] for index in range(min(wanted, len(prepared.train)))]
+        said["rows_shown"] = [shown(prepared.tokenizer, row) for row in rows]
     return said
 
 

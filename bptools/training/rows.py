@@ -1,8 +1,8 @@
 """Records -> rows of tokens on disk, with what is learnt of each, and everything that was left out counted.
 
 Rows lie in an Arrow stream that is mapped, not loaded: 32-bit tokens and labels, label -100 where nothing is
-learnt. Columns are `input_ids` and `labels`; for preferences `prompt_ids`, `chosen_ids` and `rejected_ids`,
-for ratings `prompt_ids`, `completion_ids` and `label`: the names that TRL's collators read.
+learnt. Columns are `input_ids` and `labels`, for dpo `prompt_ids`, `chosen_ids` and `rejected_ids`: the names
+that TRL's collators read. The trainers of orpo and kto tokenize by themselves: their rows hold messages.
 """
 
 from __future__ import annotations
@@ -41,10 +41,9 @@ class Counts:
     too_long: int = 0  # records left out for their length
     untrained: int = 0  # records left out because no token of theirs is learnt
     untrained_at: list[int] = field(default_factory=list)  # the first of them, by number from 0
-    longest_rows: list[int] = field(default_factory=list)  # tokens of the longest few, for the batch probe
 
     def see(self, row: Row) -> None:
-        """Count a row that will be trained on."""
+        """Count a row of tokens that will be trained on."""
         length = row_length(row)
         self.rows += 1
         self.tokens += length
@@ -58,7 +57,9 @@ class Counts:
 
 
 def row_length(row: Row) -> int:
-    """Return the tokens of a row; of a preference those of its longer side."""
+    """Return the tokens of a row; of a preference those of its longer side, of messages their characters."""
+    if "prompt" in row:
+        return sum(len(turn["content"]) for name, turns in row.items() if name != "label" for turn in turns)
     if "input_ids" in row:
         return len(row["input_ids"])
     sides = [row[name] for name in ("chosen_ids", "rejected_ids", "completion_ids") if name in row]
@@ -97,7 +98,7 @@ class RowMaker:
             counts.records += 1
             for row in self._make(number, record):
                 counts.see(row)
-                yield row
+                yield _untokenized(record) if self._settings.method in ("orpo", "kto") else row
 
     def _chat(self, number: int, record: Record) -> list[Row]:
         ids, trained = self._renderer.encode_chat(record["messages"], record.get("tools"))
@@ -168,6 +169,15 @@ class RowMaker:
         return [row]
 
 
+def _untokenized(record: Record) -> Row:
+    """Return a row of messages with what any template reads."""
+    row: Row = {}
+    for name in ("prompt", "chosen", "rejected", "completion"):
+        if name in record:
+            row[name] = [{"role": turn["role"], "content": turn["content"]} for turn in record[name]]
+    return row | ({"label": bool(record["label"])} if "label" in record else {})
+
+
 def _common_prefix(left: list[int], right: list[int]) -> int:
     length = min(len(left), len(right))
     for index in range(length):
@@ -214,4 +224,8 @@ def write_rows(path: str, rows: Iterable[Row]) -> None:
 def _type(value: Any) -> Any:
     import pyarrow as pa
 
-    return pa.list_(pa.int32()) if isinstance(value, list) else pa.bool_()
+    if not isinstance(value, list):
+        return pa.bool_()
+    if value and isinstance(value[0], dict):
+        return pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+    return pa.list_(pa.int32())

@@ -74,8 +74,8 @@ class Settings:
     schedule: str = _recipe("cosine")
     warmup: float | None = _recipe()
     optimizer: str = _recipe("adamw_torch")
-    weight_decay: float = _recipe(0.0)
-    betas: tuple[float, float] = _recipe((0.9, 0.999))
+    weight_decay: float | None = _recipe()
+    betas: tuple[float, float] | None = _recipe()
     max_grad_norm: float = _recipe(1.0)
     dtype: str | None = _recipe()
     seed: int = _recipe(42)
@@ -139,6 +139,8 @@ def complete(settings: Settings, preset: Preset, method: Method, records: int) -
     rate, warmup, reason = _rate(preset.learning_rate, method, full, records)
     decide("learning_rate", rate, reason)
     decide("warmup", warmup, f"{records} records")
+    decide("weight_decay", 0.1 if scratch else 0.0, f"method {method}")
+    decide("betas", (0.9, 0.95) if scratch else (0.9, 0.999), f"method {method}")
     if settings.embedding_learning_rate is None and set(settings.modules_to_save) & {"embed_tokens", "lm_head"}:
         decide("embedding_learning_rate", (settings.learning_rate or rate) / 10, "a tenth of the learning rate")
     return replace(settings, **values), reasons

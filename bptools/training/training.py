@@ -66,8 +66,9 @@ def train(
     from bptools.chat import Options
 
     run_id = ""
+    reading = Options(to="text" if wanted.method in ("cpt", "pretrain") else "auto")
     try:
-        planned = make_plan(wanted, Request(runs=runs), Pipeline("bp-train", pipe_settings), Options())
+        planned = make_plan(wanted, Request(runs=runs), Pipeline("bp-train", pipe_settings), reading)
         run_id = str(planned.plan["id"])
         carry_out(planned, on_event or (lambda event: None))
         return result_of(planned.run)

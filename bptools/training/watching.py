@@ -61,6 +61,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self.stopped_early = False
         self._worse = 0
         self.losses: list[float] = []
+        self.trainer: Any = None  # set before training; TRL's count of tokens is kept over interruptions
 
     def restore(self, sealed: dict[str, Any], step: int) -> None:
         """Take up what a checkpoint of that step remembers; forget the metrics of later steps."""
@@ -70,6 +71,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             self.best_loss = float("inf")
         self._worse = watched["worse"]
         self.evaluated_at, self.last_eval = watched["evaluated_at"], watched["last_eval"]
+        self._tokens = watched["tokens"]
         cut_lines(self._metrics_path, step)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -77,6 +79,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self._metrics = open(self._metrics_path, "ab", buffering=0)
         self._began = time.monotonic()
         self._stop.steps_running = True
+        if self._tokens:
+            self.trainer._total_train_tokens = self._tokens
         self._emit("run_start", step=state.global_step, steps=state.max_steps, epochs=args.num_train_epochs)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -129,6 +133,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             "worse": self._worse,
             "evaluated_at": self.evaluated_at,
             "last_eval": self.last_eval,
+            "tokens": getattr(self.trainer, "_total_train_tokens", 0),
         }
         path = checkpoints.path_of(self._folder, state.global_step)
         checkpoints.seal(path, {**self._facts, "step": state.global_step, "watched": watched})

@@ -36,6 +36,7 @@ def work(job: Job) -> int:
     trainer, micro = _trainer(job, prepared)
     steps = _steps(trainer)
     watch = _watch(job, micro, steps)
+    watch.trainer = trainer
     trainer.add_callback(watch)
     start = _resume(job, watch, micro)
     trained, total = parameter_counts(trainer.model)

@@ -17,6 +17,7 @@ def common(settings: Settings, *, output: str, micro: int, batch: int, device: s
     micro, batch: rows per forward pass and per
     optimizer step; the one divides the other.
     """
+    beta1, beta2 = settings.betas or (0.9, 0.999)
     steps = {"max_steps": settings.steps} if settings.steps else {"num_train_epochs": settings.epochs}
     return {
         **steps,
@@ -29,8 +30,8 @@ def common(settings: Settings, *, output: str, micro: int, batch: int, device: s
         "warmup_steps": settings.warmup,  # below 1 it is a share of all steps
         "optim": settings.optimizer,
         "weight_decay": settings.weight_decay,
-        "adam_beta1": settings.betas[0],
-        "adam_beta2": settings.betas[1],
+        "adam_beta1": beta1,
+        "adam_beta2": beta2,
         "max_grad_norm": settings.max_grad_norm,
         "seed": settings.seed,
         "full_determinism": settings.deterministic,
