@@ -135,5 +135,5 @@ def _say_plan(messages: Messages, planned: Planned) -> None:
     messages.info(
         f"{settings['method']} of {plan['model']['shown']} on {plan['records']} records, {long} of batch "
         f"{settings['batch_size']}, learning rate {settings['learning_rate']:g}; {plan['evaluation']} held out; "
-        f"in '{planned.run.path}'"
+        + ("dry run" if plan["dry_run"] else f"in '{planned.run.path}'")
     )

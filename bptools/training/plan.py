@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bptools.core.errors import DataError, InputError, OutputError, UsageError
 from bptools.core.locks import take_lock
+from bptools.training import preflight
 from bptools.training.run_directory import (
     EVALUATION,
     MANIFEST,
@@ -55,15 +56,16 @@ class Planned:
     plan: dict[str, Any]
     finished: bool
     resumes: bool
+    scratch: str | None = None  # removed at the end: the place of a dry run
 
 
 def base_model(settings: Settings) -> tuple[dict[str, Any], Preset]:
-    """Return (the model for the plan, the preset that holds for it); fetches nothing but its config.
+    """Return (the model for the plan, the preset that holds for it). A preset needs no network for that.
 
     Raises InputError, Unavailable, UsageError.
     """
     from bptools.models import derive, preset, resolve
-    from bptools.models.hub import fetch, resolved_revision
+    from bptools.models.hub import fetch
 
     if settings.method == "pretrain":
         return {"kind": "none", "name": "scratch", "shown": "scratch", "path": None, "revision": None}, preset("nano", settings.style)
@@ -75,9 +77,16 @@ def base_model(settings: Settings) -> tuple[dict[str, Any], Preset]:
     else:
         with open(os.path.join(fetch(name, "config"), "config.json"), encoding="utf-8") as file:
             found = derive(json.load(file), style=settings.style)
-    model = {"kind": name.kind, "name": name.name, "shown": name.shown, "path": None,
-             "revision": resolved_revision(name) if name.kind == "hub" else None}  # fmt: skip
+    model = {"kind": name.kind, "name": name.name, "shown": name.shown, "path": None, "revision": None}
     return model, found
+
+
+def resolve_revision(settings: Settings, model: dict[str, Any]) -> None:
+    """Put the commit of a hub model into the plan's entry. Raises Unavailable where the hub is out of reach."""
+    from bptools.models.hub import resolved_revision
+
+    if model["kind"] == "hub":
+        model["revision"] = resolved_revision(_name_of(settings))
 
 
 def fetch_model(settings: Settings, model: dict[str, Any]) -> None:
@@ -127,17 +136,27 @@ def make_plan(
     Raises DataError (no records, several shapes, a method that takes others), OutputError (another run is
     there), Busy, and what the model's name raises.
     """
+    preflight.check_packages()
     model, preset = base_model(settings)
+    if settings.method != "pretrain":  # before the records: they may come from a pipe of hours
+        preflight.check_memory(settings, preset, model["shown"])
+    resolve_revision(settings, model)
     folder = _incoming(request)
+    planned: Planned | None = None
     try:
         spooled = _spool(settings, pipe, reading, evaluation, folder)
         settings = replace(settings, method=_method(settings, spooled))
         settings, reasons = complete(settings, preset, settings.method or "sft", spooled.records)
+        plan: dict[str, Any] = {"small": preset.parameters < 0.03}
+        if settings.method != "pretrain":
+            plan["memory"] = preflight.check_memory(settings, preset, model["shown"])
+        preflight.check_disk(settings, preset, spooled.bytes, folder)
         fetch_model(settings, model)
-        plan = {"small": preset.parameters < 0.03}
-        return _place(settings, request, model, spooled, plan | {"reasons": reasons}, folder, pipe)
+        planned = _place(settings, request, model, spooled, plan | {"reasons": reasons}, folder, pipe)
+        return planned
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if planned is None or planned.scratch is None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _incoming(request: Request) -> str:
@@ -225,9 +244,11 @@ def _place(
         "dry_run": request.dry_run,
         "show_rows": request.show_rows,
     }
+    if request.dry_run:
+        run = RunDirectory(os.path.join(folder, "run"))
     run.create(request.wait)
     earlier = run.read(PLAN)
-    if earlier is not None and earlier["id"] != identity and not earlier.get("dry_run"):
+    if earlier is not None and earlier["id"] != identity:
         if not request.fresh:
             run.release()
             raise OutputError(f"'{run.path}' holds another run: {difference(earlier, plan)}; --fresh replaces it")
@@ -236,13 +257,13 @@ def _place(
         run.clear()
     if run.finished():
         return Planned(run, earlier or plan, True, False)
-    resumes = earlier is not None and earlier["id"] == identity and not earlier.get("dry_run")
+    resumes = earlier is not None and earlier["id"] == identity
     for name in (RECORDS, EVALUATION, PLACES):
         os.replace(os.path.join(folder, name), run.file(name))
     if os.path.exists(run.file(MANIFEST)):
         os.unlink(run.file(MANIFEST))
     run.write(PLAN, plan)
-    return Planned(run, plan, False, resumes)
+    return Planned(run, plan, False, resumes, folder if request.dry_run else None)
 
 
 def _identity(model: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from bptools.core.messages import Messages, printable, write_stderr
 from bptools.core.progress import CLEAR_LINE
+from bptools.core.sizes import shown_size
 from bptools.training.events import Event
 
 _MOST_SHOWN = 700  # characters of a row on one message line
@@ -88,6 +89,13 @@ class Teller:
                 break
         return "".join(shown)
 
+    def _estimate(self, event: Event) -> None:
+        if event.get("steps"):
+            self._messages.info(
+                f"would make {event['steps']} steps in about {duration(event['seconds'])}, and take "
+                f"{shown_size(event['memory'])} of {event.get('free') and shown_size(event['free'])} beside libraries"
+            )
+
     def _start(self, event: Event) -> None:
         self._messages.info(
             f"{event['trained']} of {event['parameters']} parameters are trained; {event['steps']} steps, micro batch "
@@ -130,6 +138,13 @@ class Teller:
             before = f"{event['eval_loss_before']:.4f} -> " if event.get("eval_loss_before") is not None else ""
             said.append(f"evaluation loss {before}{event['eval_loss']:.4f}")
         self._messages.info(", ".join(said))
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as a person says them: 40 s, 12 min, 3.5 h."""
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 6_000 else f"{seconds / 3600:.1f} h"
 
 
 def _one_line(text: Any) -> str:

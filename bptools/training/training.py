@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -100,6 +101,8 @@ def carry_out(planned: Planned, on_event: OnEvent) -> None:
             finish(run, planned.plan)
     finally:
         run.release()
+        if planned.scratch is not None:
+            shutil.rmtree(planned.scratch, ignore_errors=True)
 
 
 def finish(run: RunDirectory, plan: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import shutil
@@ -15,6 +16,7 @@ from bptools.training.modelling import make_model, parameter_counts
 from bptools.training.preparing import Prepared, prepare
 from bptools.training.rows import row_length
 from bptools.training.run_directory import CHECKPOINTS, METRICS, RESULT
+from bptools.training.settings import Settings
 from bptools.training.triggers import parse_trigger, spaced
 from bptools.training.watching import Watch
 
@@ -31,10 +33,13 @@ def work(job: Job) -> int:
     begun = time.monotonic()
     prepared = prepare(job)
     if job.plan.get("dry_run"):
+        from bptools.training.estimating import expectations
+
+        job.emit("estimate", **expectations(job, prepared))
         return 0
     set_seed(job.settings.seed)
     trainer, micro = _trainer(job, prepared)
-    steps = _steps(trainer)
+    steps = steps_of(job.settings, len(trainer.train_dataset), prepared.rows_per_step)
     watch = _watch(job, micro, steps)
     watch.trainer = trainer
     trainer.add_callback(watch)
@@ -73,9 +78,7 @@ def _base_returns(job: Job) -> bool:
 def _trainer(job: Job, prepared: Prepared) -> tuple[Any, int]:
     from bptools.training.backends.trainers import make_trainer
 
-    settings = job.settings
-    state = job.run.read(_STATE) or {}
-    batch = prepared.rows_per_step
+    settings, batch = job.settings, prepared.rows_per_step
 
     def build(micro: int) -> Any:
         model, peft_config = make_model(job, prepared.tokenizer)
@@ -93,15 +96,9 @@ def _trainer(job: Job, prepared: Prepared) -> tuple[Any, int]:
             peft_config=peft_config,
         )
 
-    given = state.get("micro_batch") or settings.micro_batch
-    if given is None and job.device == "cpu":
-        longest = 1 if settings.packing and settings.method != "pretrain" else _CPU_TOKENS // prepared.counts.longest
-        given = divisor(batch, longest)
+    given = micro_batch(job, prepared)
     if given is not None:
-        micro = divisor(batch, given)
-        if micro != given:
-            job.emit("note", message=f"micro batch {given} does not divide the batch of {batch}; taking {micro}")
-        return build(micro), _remember(job, micro)
+        return build(given), _remember(job, given)
     held: dict[str, Any] = {}
 
     def probe(micro: int) -> None:
@@ -116,6 +113,25 @@ def _trainer(job: Job, prepared: Prepared) -> tuple[Any, int]:
     micro, probes = fit_batch(batch, batch, probe)
     job.emit("note", message=f"micro batch {micro} of {batch}, found in {probes} probes")
     return held["trainer"], _remember(job, micro)
+
+
+def micro_batch(job: Job, prepared: Prepared) -> int | None:
+    """Return the rows per forward pass, None where only a probe can tell.
+
+    That of an interrupted run goes first, then the one given. A CPU takes one packed row, or what makes some
+    4,096 tokens.
+    """
+    settings, batch = job.settings, prepared.rows_per_step
+    given = (job.run.read(_STATE) or {}).get("micro_batch") or settings.micro_batch
+    if given is None:
+        if job.device != "cpu":
+            return None
+        packed = settings.packing and settings.method != "pretrain"
+        return divisor(batch, 1 if packed else _CPU_TOKENS // prepared.counts.longest)
+    micro = divisor(batch, given)
+    if micro != given:
+        job.emit("note", message=f"micro batch {given} does not divide the {batch} rows of a step; taking {micro}")
+    return micro
 
 
 def _remember(job: Job, micro: int) -> int:
@@ -147,15 +163,11 @@ class _same_chance:  # noqa: N801
             torch.cuda.set_rng_state_all(self._cuda)
 
 
-def _steps(trainer: Any) -> int:
-    """Return the optimizer steps that a trainer will make."""
-    import math
-
-    if trainer.args.max_steps > 0:
-        return int(trainer.args.max_steps)
-    batches = math.ceil(len(trainer.train_dataset) / trainer.args.per_device_train_batch_size)
-    per_epoch = max(1, math.ceil(batches / trainer.args.gradient_accumulation_steps))
-    return math.ceil(trainer.args.num_train_epochs * per_epoch)
+def steps_of(settings: Settings, rows: int, rows_per_step: int) -> int:
+    """Return the optimizer steps that a training will make."""
+    if settings.steps:
+        return settings.steps
+    return math.ceil((settings.epochs or 1) * math.ceil(rows / rows_per_step))
 
 
 def _watch(job: Job, micro: int, steps: int) -> Watch:

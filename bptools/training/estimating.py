@@ -1,0 +1,62 @@
+"""For --dry-run: what the real run would take of memory and time, from this machine's own speed."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from bptools.training import memory
+from bptools.training.job import Job
+from bptools.training.preparing import Prepared
+
+_UTILISATION = 0.4  # of the speed of a plain product: what training steps of small models reached on a CPU
+_PROBE_SECONDS = 0.3
+
+
+def expectations(job: Job, prepared: Prepared) -> dict[str, Any]:
+    """Return {memory, free, steps, seconds}: bytes of one step with the micro batch, and the whole run's time."""
+    from transformers import AutoConfig
+
+    from bptools.models.presets import shape_of
+    from bptools.training.working import micro_batch, steps_of
+
+    settings, folder = job.settings, job.model_folder
+    if folder is None:
+        return {}
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=settings.trust_remote_code)
+    micro = micro_batch(job, prepared) or 1
+    rank = None if settings.full else settings.rank
+    need = memory.exact(
+        config,
+        rank,
+        rows=micro,
+        length=prepared.counts.longest,
+        dtype="float32" if settings.full else job.dtype,
+        checkpointing=bool(settings.checkpointing),
+    )
+    shape = shape_of(config.to_dict())
+    weights = shape.linear_parameters + shape.vocab * shape.hidden_size  # the head is computed, tied or not
+    passes = (6 if settings.full else 4) + (2 if settings.checkpointing else 0)  # of each weight, per token
+    steps = steps_of(settings, len(prepared.train), prepared.rows_per_step)
+    tokens = prepared.counts.tokens / max(1, len(prepared.train)) * prepared.rows_per_step * steps
+    seconds = passes * weights * tokens / (_UTILISATION * speed(job.device, job.dtype))
+    return {"memory": need["total"], "free": memory.available(job.device), "steps": steps, "seconds": seconds}
+
+
+def speed(device: str, dtype: str) -> float:
+    """Return multiplications and additions per second of a plain product, measured in a moment."""
+    import torch
+
+    size = 4096 if device.startswith("cuda") else 768
+    left = torch.ones(size, size, device=device, dtype=getattr(torch, dtype))
+    right = left.clone()
+    left @ right
+    begun, count = time.perf_counter(), 0
+    while True:
+        left = (left @ right).clamp_(max=1)
+        count += 1
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        passed = time.perf_counter() - begun
+        if passed > _PROBE_SECONDS:
+            return 2.0 * size**3 * count / passed

@@ -1,0 +1,319 @@
+"""The runs of a folder: what each trained, how far it came, what came of it, and in what two of them differ.
+
+    for run in find_runs("runs"):
+        print(run.name, run.state, run.final_loss)
+
+A run is a directory with a plan.json that names an id. What is damaged in one is said in its `detail`, and
+never keeps the others from being listed.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+import orjson
+
+from bptools.core.errors import BpError, Busy, InputError
+from bptools.core.locks import take_lock
+from bptools.core.messages import printable
+from bptools.training.curves import finite, last_event, read_lines
+from bptools.training.run_directory import EVENTS, MANIFEST, METRICS, PLAN, RunDirectory
+
+LOCK = ".lock"
+_TAIL = 1 << 16  # bytes in which the last whole line of the metrics is looked for
+_RESULTS = ("steps", "epochs", "final_loss", "eval_loss_before", "eval_loss", "best_step", "stopped_early",
+            "micro_batch", "seconds")  # fmt: skip
+_DATA = ("records", "records_sha256", "evaluation", "evaluation_sha256")
+_MODEL = ("name", "revision", "sha256")
+
+
+@dataclass
+class Run:
+    """One run. `state` is finished, running, unfinished, dry-run (`bp-train -n`) or damaged; losses are nats.
+
+    `step` is the last step done of `steps`; `final_loss` is that step's. `time` is when the run last wrote
+    something, in seconds of the epoch; `size` counts all bytes in its directory.
+    """
+
+    path: str
+    name: str
+    state: str
+    detail: str = ""
+    id: str | None = None
+    method: str | None = None
+    model: str | None = None
+    records: int | None = None
+    step: int = 0
+    steps: int | None = None
+    final_loss: float | None = None
+    eval_loss_before: float | None = None
+    eval_loss: float | None = None
+    seconds: float | None = None
+    size: int = 0
+    time: float = 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it with the time as people write it, in UTC."""
+        return {**self.__dict__, "time": moment(self.time).isoformat().replace("+00:00", "Z")}
+
+
+def moment(time: float) -> datetime:
+    """Return a time in UTC, to the second."""
+    return datetime.fromtimestamp(int(time), timezone.utc)
+
+
+def is_run(path: str) -> bool:
+    """Say whether a directory, and no link to one, is a run: its plan.json names an id."""
+    plan = RunDirectory(path).read(PLAN)
+    return not os.path.islink(path) and plan is not None and bool(_text(plan.get("id")))
+
+
+def find_runs(folder: str) -> list[Run]:
+    """Return the runs of a folder, the newest first; links such as `latest` are not followed.
+
+    Raises InputError where the folder cannot be read.
+    """
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        raise InputError(f"cannot read '{folder}': {(error.strerror or str(error)).lower()}") from None
+    paths = [os.path.join(folder, name) for name in names if not name.startswith(".")]
+    found = [read_run(path) for path in paths if not os.path.islink(path) and os.path.isfile(os.path.join(path, PLAN))]
+    return sorted(found, key=lambda run: (-run.time, run.name))
+
+
+def read_run(path: str) -> Run:
+    """Return what is known of a run; never fails over what it holds."""
+    run = RunDirectory(path)
+    name = os.path.basename(os.path.abspath(path))
+    plan = run.read(PLAN)
+    if plan is None or not _text(plan.get("id")):
+        return Run(path, name, "damaged", f"{PLAN} cannot be read", size=_size(path), time=_time(path))
+    manifest = run.read(MANIFEST)
+    state, detail = _state(run, plan, manifest)
+    last, events = _last_line(run.file(METRICS)), read_lines(run.file(EVENTS))
+    result = _table(manifest, "result")
+    step = _whole(result.get("steps")) or _whole(last.get("step")) or 0
+    starts = [_whole(event.get("steps")) for event in events if event.get("event") in ("start", "run_start")]
+    return Run(
+        path=path,
+        name=name,
+        state=state,
+        detail=detail,
+        id=_text(plan.get("id")),
+        method=_text(_table(plan, "settings").get("method")),
+        model=_text(_table(plan, "model").get("shown")),
+        records=_whole(plan.get("records")),
+        step=step,
+        steps=step if state == "finished" else next((steps for steps in reversed(starts) if steps), None),
+        final_loss=finite(result.get("final_loss", last.get("loss"))),
+        eval_loss_before=finite(result.get("eval_loss_before")),
+        eval_loss=finite(result.get("eval_loss", last_event(events, "eval").get("loss"))),
+        seconds=finite(result.get("seconds", last.get("seconds"))),
+        size=_size(path),
+        time=_time(path),
+    )
+
+
+def _state(run: RunDirectory, plan: dict[str, Any], manifest: dict[str, Any] | None) -> tuple[str, str]:
+    if manifest is None and is_held(run.path):
+        return "running", ""
+    if manifest is None and os.path.exists(run.file(MANIFEST)):
+        return "damaged", f"{MANIFEST} cannot be read"
+    if manifest is None:
+        return ("dry-run" if plan.get("dry_run") is True else "unfinished"), ""
+    try:
+        whole = run.finished()
+    except (AttributeError, KeyError, TypeError, ValueError):
+        whole = False
+    return ("finished", "") if whole else ("damaged", f"files that {MANIFEST} names are missing or changed")
+
+
+def is_held(path: str) -> bool:
+    """Say whether somebody is at work in a run directory. Leaves no lock where there is none."""
+    lock = os.path.join(path, LOCK)
+    if not os.path.exists(lock):
+        return False
+    try:
+        take_lock(lock, 0, path).release()
+    except Busy:
+        return True
+    except BpError:  # not ours to write: it cannot be ours to run either
+        return False
+    return False
+
+
+def _last_line(path: str) -> dict[str, Any]:
+    """Return the last whole line of the metrics without reading all of them."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+            lines = file.read().split(b"\n")
+    except OSError:
+        return {}
+    for line in reversed(lines):
+        try:
+            value = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            continue
+        if isinstance(value, dict):
+            return value
+    return {}
+
+
+def _table(value: dict[str, Any] | None, name: str) -> dict[str, Any]:
+    found = (value or {}).get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _whole(value: Any) -> int | None:
+    return value if type(value) is int else None
+
+
+def _time(path: str) -> float:
+    times = [0.0]
+    for name in (MANIFEST, METRICS, EVENTS, PLAN):
+        try:
+            times.append(os.stat(os.path.join(path, name)).st_mtime)
+        except OSError:
+            continue
+        if name == MANIFEST:
+            break
+    return max(times)
+
+
+def _size(path: str) -> int:
+    total = 0
+    for here, _, names in os.walk(path):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(here, name)).st_size
+            except OSError:
+                continue
+    return total
+
+
+def choose(folder: str, wanted: str) -> str:
+    """Return the path of a run: a path, a name in the folder, or the beginning of an id. Raises InputError."""
+    for path in (wanted, os.path.join(folder, wanted)):
+        if os.path.isfile(os.path.join(path, PLAN)):
+            return os.path.join(os.path.dirname(path), os.readlink(path)) if os.path.islink(path) else path
+    fits = []
+    if os.path.isdir(folder) and wanted:
+        fits = [run.path for run in find_runs(folder) if run.name.startswith(wanted) or (run.id or "").startswith(wanted)]
+    if len(fits) == 1:
+        return fits[0]
+    if fits:
+        names = ", ".join(os.path.basename(path) for path in fits[:5])
+        raise InputError(f"'{wanted}' names {len(fits)} runs: {names}; write more of the name")
+    raise InputError(f"no run '{wanted}' in '{folder}'; bptools runs lists those that are there")
+
+
+def differences(paths: list[str]) -> list[tuple[str, list[Any]]]:
+    """Return [(name, a value for each run)] of what is not the same in all of them. Raises InputError."""
+    columns: list[dict[str, Any]] = []
+    for path in paths:
+        run = RunDirectory(path)
+        plan, manifest = run.read(PLAN), run.read(MANIFEST)
+        if plan is None:
+            raise InputError(f"'{path}' is no run that can be read: its {PLAN} is damaged")
+        found = read_run(path)
+        result = _table(manifest, "result") or {
+            name: getattr(found, name) for name in ("final_loss", "eval_loss", "seconds")
+        } | {"steps": found.step}  # fmt: skip
+        columns.append(
+            {"state": found.state}
+            | {f"model.{name}": _table(plan, "model").get(name) for name in _MODEL}
+            | {name: plan.get(name) for name in _DATA}
+            | {name: value for name, value in _table(plan, "settings").items() if name != "model"}
+            | {f"result.{name}": result.get(name) for name in _RESULTS}
+            | {f"package.{name}": value for name, value in _table(manifest, "packages").items()}
+        )
+    names = list(dict.fromkeys(name for column in columns for name in column))
+    rows = [(name, [column.get(name) for column in columns]) for name in names]
+    return [(name, values) for name, values in rows if any(value != values[0] for value in values)]
+
+
+def differences_text(paths: list[str], rows: list[tuple[str, list[Any]]]) -> str:
+    """Return them side by side, as lines for a person."""
+    head = ["", *(os.path.basename(os.path.abspath(path)) for path in paths)]
+    return aligned([head, *([name, *map(_shown, values)] for name, values in rows)], set())
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    return text if len(text) <= 48 else text[:45] + "..."
+
+
+def runs_text(runs: list[Run]) -> str:
+    """Return runs as lines for a person, losses in nats per token, the time in the local zone."""
+    head = ["NAME", "STATE", "METHOD", "MODEL", "RECORDS", "STEPS", "LOSS", "EVALUATION", "TIME", "SIZE", "WHEN"]
+    rows = [head]
+    for run in runs:
+        done = run.state == "finished"
+        steps = str(run.step) if done or run.steps is None else f"{run.step}/{run.steps}"
+        before = f"{run.eval_loss_before:.4f} -> " if run.eval_loss_before is not None else ""
+        rows.append(
+            [
+                run.name,
+                run.state,
+                run.method or "-",
+                _short(run.model or "-"),
+                _shown(run.records),
+                steps,
+                f"{run.final_loss:.4f}" if run.final_loss is not None else "-",
+                f"{before}{run.eval_loss:.4f}" if run.eval_loss is not None else "-",
+                _duration(run.seconds),
+                size_text(run.size),
+                moment(run.time).astimezone().strftime("%Y-%m-%d %H:%M"),
+            ]
+        )
+    return aligned(rows, {4, 5, 6, 8, 9})
+
+
+def _short(model: str) -> str:
+    name = os.path.basename(model.rstrip("/")) or model
+    return name if len(name) <= 28 else name[:25] + "..."
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole % 3600 // 60:02d}:{whole % 60:02d}"
+
+
+def size_text(size: int) -> str:
+    """Return a size with the unit that fits: 812 B, 96.1K, 1.5G."""
+    value, units = float(size), ["K", "M", "G", "T"]
+    if size < 1024:
+        return f"{size} B"
+    unit = ""
+    while value >= 1000 and units:
+        value, unit = value / 1024, units.pop(0)
+    return f"{value:.1f}{unit}"
+
+
+def aligned(rows: list[list[str]], right: set[int]) -> str:
+    """Return rows as columns; those in `right` end together instead of beginning together."""
+    rows = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = (
+        "  ".join(
+            cell.rjust(width) if index in right else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths))
+        ).rstrip()
+        for row in rows
+    )
+    return "".join(f"{line}\n" for line in lines)
