@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -51,6 +52,7 @@ class Ran(NamedTuple):
     peak: float  # MB resident
     kept: int
     digest: str
+    wall: float = 0.0  # seconds
 
     def shown(self, records: int) -> str:
         return f"{records / self.cpu:,.0f} rec/s, {self.peak:.0f} MB, {self.kept:,} kept"
@@ -64,8 +66,10 @@ def run(command: list[str], source: Path, env: dict[str, str]) -> Ran:
         open(target, "wb") as out,
         open(FOLDER / "dedup-errors", "wb") as errors,
     ):
+        started = time.perf_counter()
         process = subprocess.Popen(command, stdin=lines, stdout=out, stderr=errors, env=env)
         _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - started
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         why = (FOLDER / "dedup-errors").read_text(errors="replace")[-500:]
@@ -76,7 +80,7 @@ def run(command: list[str], source: Path, env: dict[str, str]) -> Ran:
             kept += part.count(b"\n")
             digest.update(part)
     target.unlink()
-    return Ran(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, kept, digest.hexdigest())
+    return Ran(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, kept, digest.hexdigest(), wall)
 
 
 def race(programs: dict[str, Program], source: Path, env: dict[str, str], rounds: int) -> dict[str, Ran]:
@@ -87,7 +91,12 @@ def race(programs: dict[str, Program], source: Path, env: dict[str, str], rounds
             if program.rounds is None or number < program.rounds:
                 ran[name].append(run(program.command, source, env))
     return {
-        name: Ran(statistics.median(one.cpu for one in each), max(one.peak for one in each), *each[0][2:])
+        name: Ran(
+            statistics.median(one.cpu for one in each),
+            max(one.peak for one in each),
+            *each[0][2:4],
+            statistics.median(one.wall for one in each),
+        )
         for name, each in ran.items()
     }
 
@@ -108,6 +117,7 @@ def measure_dedup(rounds: int, data: list[str], peers: str | None, records: int)
     _memory(bench, sets["scaled"], records)
     _accuracy(bench, sets, peers)
     _same_bytes(bench, sets)
+    _cores(bench, sets["scaled"])
     bench.save()
 
 
@@ -290,6 +300,18 @@ def _same_bytes(bench: Bench, sets: dict[str, Path]) -> None:
             base.stem,
             "same bytes" if _same(fed) == _same(bytewise) == "same bytes" else "OTHER BYTES",
         )
+
+
+def _cores(bench: Bench, scaled: Path) -> None:
+    """Tell what a second process saves; the goal is for a machine where nobody else is at work."""
+    ran = race({jobs: Program([*NEAR, "-j", jobs], None) for jobs in "12"}, scaled, bench.env, bench.runs)
+    one, two = ran["1"], ran["2"]
+    bench.note(
+        f"bp-dedup --minhash -j 2, {scaled.stem}",
+        f"{two.wall:.2f} s on the clock, {two.cpu:.2f} s of CPU",
+        f"-j 1: {one.wall:.2f} s, {one.cpu:.2f} s",
+        f"{one.wall / two.wall:.2f} times, at least 1.25",
+    )
 
 
 def _same(digests: list[str]) -> str:

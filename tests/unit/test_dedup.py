@@ -102,9 +102,10 @@ def test_what_is_dropped_names_a_record_that_stays(data: bytes, tmp_path: Path) 
     ]
 
 
-def test_a_record_goes_out_while_the_writer_is_silent(tmp_path: Path) -> None:
+@pytest.mark.parametrize("jobs", ["1", "3"])
+def test_a_record_goes_out_while_the_writer_is_silent(jobs: str, tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [*DEDUP, "-q", "--minhash", "--line-buffered"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        [*DEDUP, "-q", "--minhash", "--line-buffered", "-j", jobs], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         env=environment(str(tmp_path)),
     )  # fmt: skip
     assert process.stdin is not None and process.stdout is not None

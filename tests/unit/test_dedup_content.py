@@ -289,6 +289,26 @@ def test_the_raw_line_counts_whole() -> None:
     assert why.args[0] == "bad-unicode"
 
 
+def test_fields_may_change_from_line_to_line() -> None:
+    turns = [{"role": "user", "content": "a b"}, {"role": "assistant", "content": "c"}]
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+    made: list[dict[str, Any]] = [
+        {"messages": turns}, {"messages": turns, "id": 1}, {"id": 1, "messages": turns},
+        {"messages": turns, "tools": tools}, {"tools": tools, "messages": turns}, {"messages": turns},
+        {"id": 1, "text": "c"}, {"messages": turns, "id": 1}, {"messages": turns, "id": 1, "x": 2},
+        {"messages": turns, "x": 2}, {"text": "c"}, {},
+    ]  # fmt: skip
+    for items in (made, made[::-1], [item for pair in zip(made, made[::-1]) for item in pair]):
+        raws = [dumps(item) for item in items]
+        content = Content(Views(), near=True)
+        seen = content.fresh()
+        assert content.take(raws, seen)
+        alone = [Content(Views(), near=True).look([raw], [item]) for raw, item in zip(raws, items)]
+        assert seen.digests == [digest for each in alone for digest in each.digests]
+        assert seen.texts == [text for each in alone for text in each.texts]
+        assert [row for row, each in enumerate(alone) if each.absent] == seen.absent
+
+
 def test_what_fits_no_shape_is_refused_unless_a_field_is_selected() -> None:
     record = {"what": "is it", "bp": {"x": 1}}
     assert key_of(record, Content(Views(), "what")) is not None

@@ -19,7 +19,7 @@ from bptools.quality.dedup.near import NearIndex
 from bptools.quality.dedup.profile import Profiler
 from bptools.quality.dedup.sets import distinct, similarities
 from bptools.quality.dedup.shingles import grams
-from bptools.quality.dedup.words import hash_words
+from bptools.quality.dedup.words import hash_words, packed
 
 SINGLE = "\u0e01\u0e34\u3042\u30a2\u4e2d\u6587\U00020000\uff71"
 ALPHABET = "abcXYZ019 _-,.\0\né\u0301İßΣς’ÀЖж𐐀ẞKÅ\udc80" + SINGLE
@@ -70,7 +70,7 @@ class Names:
         self.hashes: dict[str, int] = {}
 
     def check(self, texts: list[str]) -> None:
-        hashes, offsets = hash_words(texts)
+        hashes, offsets = hash_words(packed(texts))
         for number, text in enumerate(texts):
             words = words_of(text)
             mine = hashes[offsets[number] : offsets[number + 1]].tolist()
@@ -101,7 +101,7 @@ def test_words_of_any_characters(texts: list[str]) -> None:
 
 def test_long_words_differ_by_any_byte() -> None:
     words = {"a" * length for length in range(1, 60)} | {"a" * 30 + "b" + "a" * rest for rest in range(20)}
-    hashes, _ = hash_words([" ".join(sorted(words))])
+    hashes, _ = hash_words(packed([" ".join(sorted(words))]))
     assert len(set(hashes.tolist())) == len(words)
 
 
@@ -118,7 +118,7 @@ def test_lower_case_is_not_hard_any_more() -> None:
 def test_shingles_are_distinct_where_runs_of_words_are(n: int) -> None:
     chance = random.Random(n)
     texts = [" ".join(chance.choices("abcdef", k=chance.randrange(30))) for _ in range(300)]
-    made = grams(texts, n)
+    made = grams(packed(texts), n)
     hashes, offsets = distinct((made.hashes, made.offsets))
     names: dict[tuple[str, ...], set[int]] = {}
     for number, text in enumerate(texts):
@@ -132,7 +132,7 @@ def test_shingles_are_distinct_where_runs_of_words_are(n: int) -> None:
 
 def test_signatures_are_those_of_datasketch_2() -> None:
     """The arithmetic of its scheme affine32 in Python integers, and one signature that it made itself."""
-    made = grams(["the quick brown fox jumps over the lazy dog"], 5)
+    made = grams(packed(["the quick brown fox jumps over the lazy dog"]), 5)
     permutations = Permutations(120, 1)
     (signature,) = permutations.signatures(made).T.tolist()
     values = exported(np.unique(made.hashes)).tolist()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from bptools.core.errors import UsageError
 from bptools.core.sizes import parse_duration
 from bptools.quality.dedup.content import Content, Exact
+from bptools.quality.dedup.crew import Crew
 from bptools.quality.dedup.findings import Findings
 from bptools.quality.dedup.grouped import GroupedIndex
 from bptools.quality.dedup.limited import Room, settle_within
@@ -86,7 +87,10 @@ def run(pipe: Pipeline, views: Views, wanted: Wanted) -> None:
         indexed.begin()
     first = len(known)
     signatures = _signatures(pipe, wanted, near)
-    ahead = look_ahead(windows, content, profiler, known, wanted.jobs)
+    crew = Crew(profiler, wanted.jobs) if profiler is not None else None
+    if crew is not None:
+        pipe.resources.callback(crew.close)
+    ahead = look_ahead(pipe, windows, content, known, crew)
     findings = Findings(wanted.threshold if wanted.minhash else None)
     decided = Run(pipe, content, known, originals, findings)
     if preference is not None:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from bptools.quality.dedup.running import Ahead, Run
 
 _PROGRAM = 80 << 20  # Python, numpy and the work on windows: measured with records of 100 to 100,000 bytes
-_JOB = 10 << 20  # each further window that is worked on
+_JOB = 10 << 20  # each further window that is worked on: 8 MB were measured
+_WORKER = 36 << 20  # the process that is at work on it: 31 to 36 MB were measured
 _LEAST = 16 << 20  # for what is known
 _GROWING = 1.2  # one table of bands at a time is there twice
 _PER_BAND = 14  # bytes of memory for an entry of a table, at most
@@ -40,9 +41,11 @@ class Room:
         self._size = 0
         if size is None:
             return
-        taken = _PROGRAM + _JOB * (jobs - 1)
-        self._size = parse_size("--max-memory", size)
-        self._bytes = self._size - taken
+        others = _WORKER * (jobs - 1)
+        taken = _PROGRAM + _JOB * (jobs - 1) + others
+        given = parse_size("--max-memory", size)
+        self._size = given - others  # for this process
+        self._bytes = given - taken
         if self._bytes < _LEAST:
             least = shown_size(taken + _LEAST)
             with_jobs = f" with --jobs {jobs}" if jobs > 1 else ""

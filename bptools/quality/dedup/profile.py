@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from bptools.quality.dedup.bands import Checks, Ids
@@ -14,8 +16,9 @@ from bptools.quality.dedup.minhash import (
 )
 from bptools.quality.dedup.sets import Ragged, take
 from bptools.quality.dedup.shingles import grams
+from bptools.quality.dedup.words import Packed, packed
 
-_AT_ONCE = 96 << 10  # characters: what a profile makes of them fits the cache
+_AT_ONCE = 96 << 10  # bytes: what a profile makes of them fits the cache
 
 
 class Profile:
@@ -42,9 +45,10 @@ class Profile:
 
 
 class Profiler:
-    """Makes profiles; safe to use from several threads at once."""
+    """Makes profiles. `options` are what another one like it is made with, in another process."""
 
     def __init__(self, threshold: float, ngram: int = 5, seed: int = 1, signatures: bool = False) -> None:
+        self.options = (threshold, ngram, seed, signatures)
         self.threshold = threshold
         self.ngram = ngram
         self.bands, self.rows = bands_for(threshold)
@@ -53,6 +57,10 @@ class Profiler:
 
     def profile(self, texts: list[str]) -> Profile:
         """Return the profile of texts; one without words has an empty set."""
+        return self.profile_packed(packed(texts))
+
+    def profile_packed(self, texts: Packed) -> Profile:
+        """Return the profile of packed texts."""
         parts = [self._part(part) for part in _parts(texts)]
         if len(parts) == 1:
             return parts[0]
@@ -63,24 +71,23 @@ class Profiler:
             np.concatenate([part.signatures for part in parts], axis=1) if self._signatures else None,
         )
 
-    def _part(self, texts: list[str]) -> Profile:
+    def _part(self, texts: Packed) -> Profile:
         made = grams(texts, self.ngram)
         signatures = self._permutations.signatures(made)
         checks = band_checks(signatures, self.bands, self.rows)
         return Profile((made.hashes, made.offsets), checks, signatures if self._signatures else None)
 
 
-def _parts(texts: list[str]) -> list[list[str]]:
-    parts: list[list[str]] = []
-    first = size = 0
-    for index, text in enumerate(texts):
-        size += len(text) + 1
-        if size > _AT_ONCE:
-            parts.append(texts[first : index + 1])
-            first, size = index + 1, 0
-    if first < len(texts) or not parts:
-        parts.append(texts[first:])
-    return parts
+def _parts(texts: Packed) -> Iterator[Packed]:
+    """Yield texts some at a time, at least one."""
+    count = len(texts.ends)
+    if not count:
+        yield texts
+    first = start = 0
+    while first < count:
+        last = min(count, int(np.searchsorted(texts.ends, start + _AT_ONCE, side="right")) + 1)
+        yield texts.part(first, last)
+        first, start = last, int(texts.ends[last - 1])
 
 
 def _from_counts(counts: Ids) -> Ids:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from bptools.quality.dedup.words import Hashes, Offsets, hash_words
+from bptools.quality.dedup.words import Hashes, Offsets, Packed, hash_words
 
 Shingles = npt.NDArray[np.uint32]
 
@@ -31,7 +31,7 @@ class Grams:
         self.offsets = offsets
 
 
-def grams(texts: list[str], n: int) -> Grams:
+def grams(texts: Packed, n: int) -> Grams:
     """Return the word n-grams of texts."""
     words, offsets = hash_words(texts)
     return Grams(_grams(words, offsets, n), offsets)

@@ -10,6 +10,8 @@ word on one core of a server (10 M words of chats, every twelfth with characters
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -35,14 +37,35 @@ def _ascii_table() -> bytes:
 _ASCII = _ascii_table()
 
 
-def hash_words(texts: list[str]) -> tuple[Hashes, Offsets]:
+class Packed(NamedTuple):
+    """Texts as they can go to another process: UTF-8, a line feed between them, and where each ends.
+
+    A text ends behind the line feed that follows it, the last one where that would be.
+    """
+
+    data: bytes
+    ends: Offsets
+
+    def part(self, first: int, last: int) -> Packed:
+        """Return the texts from `first` up to `last`."""
+        start = int(self.ends[first - 1]) if first else 0
+        return Packed(self.data[start : int(self.ends[last - 1]) - 1], self.ends[first:last] - start)
+
+
+def packed(texts: list[str]) -> Packed:
+    """Pack texts; half a surrogate pair passes."""
+    encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+    ends = np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)) + 1)
+    return Packed(b"\n".join(encoded), ends)
+
+
+def hash_words(texts: Packed) -> tuple[Hashes, Offsets]:
     """Return 64-bit hashes of all words in order, and where each text's begin: [0, ..., number of words].
 
     Equal words have equal hashes on every platform, whatever texts they stand in.
     """
-    encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
-    joined = b"\n".join(encoded).translate(_ASCII)
-    ends = np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)) + 1)
+    joined = texts.data.translate(_ASCII)
+    ends = texts.ends
     codes = np.frombuffer(joined, np.uint8)
     higher = np.flatnonzero(codes >= 0x80)
     borders = None
@@ -50,16 +73,20 @@ def hash_words(texts: list[str]) -> tuple[Hashes, Offsets]:
         codes = codes.copy()
         hard, borders = spell(codes, higher)
         if len(hard):  # rare: lower case of other length, or that depends on what is around
-            several = np.unique(np.searchsorted(ends, hard, side="right")).tolist()
-            texts = list(texts)
-            for index in several:
-                texts[index] = texts[index].lower()
-            return hash_words(texts)
+            return hash_words(_lowered(texts, np.unique(np.searchsorted(ends, hard, side="right"))))
         joined = codes.tobytes()
     starts, stops = _runs(codes, borders)
-    offsets = np.zeros(len(texts) + 1, np.int64)
+    offsets = np.zeros(len(ends) + 1, np.int64)
     offsets[1:] = np.searchsorted(starts, ends)
     return _hashes(joined, starts, stops - starts), offsets
+
+
+def _lowered(texts: Packed, which: Offsets) -> Packed:
+    """Return texts of which some are in lower case."""
+    split = [texts.part(row, row + 1).data.decode("utf-8", "surrogatepass") for row in range(len(texts.ends))]
+    for row in which.tolist():
+        split[row] = split[row].lower()
+    return packed(split)
 
 
 def _runs(codes: npt.NDArray[np.uint8], borders: npt.NDArray[np.bool_] | None) -> tuple[Offsets, Offsets]:
