@@ -18,9 +18,16 @@ from tests.golden import ROOT, environment
 
 # what cannot run here, by a piece of the line, and why
 NOT_RUN = {"hf:": "reads a data set of the hub"}
+# what runs up to its options here, with --show-config, and why
+OPTIONS_ONLY = {"bp-generate": "names models of the hub, or adapters that a run has made"}
 
 CHAT = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
 SHAREGPT = {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]}
+PAIR = {
+    "prompt": [{"role": "user", "content": "Hi"}],
+    "chosen": [{"role": "assistant", "content": "Hello."}],
+    "rejected": [{"role": "assistant", "content": "No."}],
+}
 ALPACA = {"instruction": "Add.", "input": "1, 2", "output": "3"}
 
 
@@ -56,6 +63,7 @@ def write_inputs(folder: Path) -> None:
     (folder / "bad.jsonl").write_text(
         lines({"file": "a", "line": 1, "reason": "r", "detail": "", "raw": "{"})
     )
+    (folder / "pairs.jsonl").write_text(lines(PAIR, PAIR))
     for name, text in {"chats/one.jsonl": lines(CHAT), "docs/page.md": "# Title\n\nSome words.\n"}.items():
         (folder / name).parent.mkdir()
         (folder / name).write_text(text)
@@ -75,13 +83,16 @@ def test_example_runs(page: str, line: str, tmp_path: Path) -> None:
         if piece in line:
             pytest.skip(why)
     write_inputs(tmp_path)
+    for name in OPTIONS_ONLY:
+        if name in line:
+            line = re.findall(rf"{name}(?:'[^']*'|[^|>'])*", line)[0] + " --show-config"
     done = shell(line, tmp_path)
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout or ">" in line or " -o " in line or " --out-dir " in line or "doctor" in line
 
 
 def test_every_reason_not_to_run_is_needed() -> None:
-    for piece in NOT_RUN:
+    for piece in (*NOT_RUN, *OPTIONS_ONLY):
         assert any(piece in line for _, line in examples())
 
 

@@ -22,7 +22,7 @@ from bptools.training.config_tables import NAMES, PHASES, REFUSED, SILENT, SWITC
 Atoms = dict[str, Atom]
 READERS: dict[str, Reader] = {**MODEL_READERS, **RUN_READERS}
 _TABLE_OPTIONS = frozenset(("map", "role_map", "template_kwargs"))
-_EITHER = (("steps", "epochs"), ("model", "preset"), ("output", "name"), ("batch_size", "accumulation"))
+_EITHER = (("steps", "epochs"), ("model", "preset"), ("output", "name"))
 _BBML = ("train_epochs", "max_training_steps", "logging_backends", "grad_clip_norm", "name_suffix",
          "validation_step_trigger", "test_step_trigger", "save_step_trigger")  # fmt: skip
 
@@ -38,7 +38,7 @@ def translate(layers: list[tuple[str, dict[str, Any]]], options: set[str]) -> La
         said.update(layer)
         _merge(merged, read(layer, options, unused[path]), _cleared(layer, options))
     values, origins = finish(merged, options, unused)
-    return Layered(values, origins, _warnings(unused, said, values))
+    return Layered(values, origins, _warnings(unused, said, values), _EITHER)
 
 
 def _method(content: dict[str, Any]) -> str | None:
@@ -183,7 +183,7 @@ def _merge(merged: Atoms, atoms: Atoms, cleared: set[str]) -> None:
     rows, below = atoms.get("micro_batch"), merged.get("micro_batch")
     if rows and below and rows.said.key == "micro_batch" != below.said.key:
         _batch(merged)  # our own micro_batch changes how, not how much
-    for one, other in _EITHER:
+    for one, other in (*_EITHER, ("batch_size", "accumulation")):
         if one in atoms or other in atoms:
             if one not in atoms:
                 merged.pop(one, None)
@@ -263,7 +263,8 @@ def _batch(atoms: Atoms) -> None:
             return  # passes of how many rows?
         raise ConfigError(
             f"{batch.said.path}: '{batch.said.shown}: {batch.value}' and "
-            f"'{passes.said.shown}: {passes.value}': is the batch that of a step or of a pass? write batch_size alone, or per_device_train_batch_size"
+            f"'{passes.said.shown}: {passes.value}': is the batch that of a step or of a pass? "
+            "write batch_size alone, or per_device_train_batch_size"
         )
     size = rows.said._replace(value=rows.value).whole() * passes.value
     if batch is not None and batch.said._replace(value=batch.value).whole() != size:

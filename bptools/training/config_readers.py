@@ -213,6 +213,11 @@ def learnt(all_of_it: bool) -> Reader:
     return read
 
 
+def text_field(said: Said, layer: Layer) -> Meaning:
+    """Read TRL's dataset_text_field; `text` is found without being told."""
+    return {} if said.value == "text" else {"text_field": said.value}
+
+
 def data(option: str) -> Reader:
     """Return the reader of a list of data sets."""
 
@@ -261,6 +266,7 @@ MODEL_READERS: dict[str, Reader] = {
     "completion_only_loss": learnt(False),
     "dataset": registered_data("sources"),
     "dataset_name": named_data,
+    "dataset_text_field": text_field,
     "datasets": data("sources"),
     "device": device,
     "dtype": dtype_name,

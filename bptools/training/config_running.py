@@ -63,7 +63,11 @@ def steps_between(option: str) -> Reader:
     """Return the reader of eval_steps and save_steps; a share of all steps cannot be named."""
 
     def read(said: Said, layer: Layer) -> Meaning:
-    XX        return {option: str(said.whole()) if option == "eval_every" else said.whole()}
+        other = layer.get("save_strategy")
+        elsewhere = option == "save_every" and other is not None and other.value in (False, "no", "epoch")
+        if said.number() < 1 or elsewhere:
+            return None
+        return {option: str(said.whole()) if option == "eval_every" else said.whole()}
 
     return read
 
@@ -155,7 +159,6 @@ def reports(said: Said, layer: Layer) -> Meaning:
 def reporting_to(name: str) -> Reader:
     """Return the reader of use_wandb and its like."""
     return lambda said, layer: {"log": [name]} if said.truth() else {}
-
 
 
 RUN_READERS: dict[str, Reader] = {

@@ -20,11 +20,11 @@ NAMES: dict[str, str] = _table(
         "model": "model_name_or_path base_model",
         "revision": "model_revision revision_of_model",
         "tokenizer": "tokenizer_config tokenizer_name tokenizer_name_or_path",
-        "beta": "pref_beta rl_beta orpo_alpha lambda_orpo",
+        "beta": "pref_beta rl_beta dpo_beta orpo_alpha lambda_orpo",
         "rank": "lora_r lora_rank",
         "alpha": "lora_alpha",
         "dropout": "lora_dropout",
-        "neftune": "neftune_noise_alpha",
+        "neftune": "neftune_noise_alpha noisy_embedding_alpha",
         "max_records": "max_samples",
         "learning_rate": "lr",
         "embedding_learning_rate": "embedding_lr",
@@ -131,56 +131,62 @@ SILENT = frozenset(_SILENT.split())
 
 # known, and without a meaning here; shell patterns
 _UNUSED = """
-accelerator_* activation_offloading adam_* adapter_folder add_special_tokens add_tokens
-added_tokens_overrides additional_special_tokens amsgrad apollo_* attn_implementation auto_find_batch_size
-badam_* base_model_config base_model_ignore_patterns batch_eval_metrics batch_flattening bench_*
-bf16_full_eval bnb_4bit_quant_storage bnb_config_kwargs buffer_size cache_dir chat_template_kwargs
-checkpoint_dir checkpointing_format cls_model_config comet_* compute_accuracy context_parallel_size
-cosine_* cpo_alpha create_new_adapter curriculum_sampling cut_cross_entropy data_dir data_seed
-dataloader_* dataset_exact_* dataset_keep_in_memory dataset_kwargs dataset_num_proc dataset_prepared_path
-dataset_processes dataset_shard_* dataset_streaming dataset_test_split ddp ddp_* debug deepspeed
-default_system_message desirable_weight device_map disable_dropout disable_shuffling discopop_tau
-do_bench_eval do_causal_lm_eval dpo_label_smoothing dpo_norm_loss dpo_use_* drop_last_train
-eager_attention early_stopping_threshold embedding_lr_scale embeddings_skip_upcast enable_jit_checkpoint
-enable_liger_kernel eos_token eot_tokens eval_accumulation_steps eval_batch_size eval_casual_lm_metrics
-eval_causal_lm_metrics eval_delay eval_do_concat_batches eval_max_new_tokens eval_num_beams
-eval_on_each_dataset eval_on_start eval_packing eval_per_epoch eval_sample_packing eval_sequence_len
-eval_table_size eval_use_gather_object evals_per_epoch evaluation experimental_* export_*
-f_alpha_divergence_coef f_divergence_type fix_untrained_tokens flash_* flex_* fp16_full_eval fp8 fp8_*
-freeze_* fsdp fsdp_* galore_* gc_steps generate_during_eval generation_max_length generation_num_beams
-gpu_memory_limit gradient_checkpointing_kwargs gradio_* greater_is_better group_by_length
-half_precision_backend heads_k_stride hf_* hub_* ignore_bias_buffers ignore_data_skip
-ignore_pad_token_for_loss image_* include_* infer_backend infer_dtype init_special_tokens interleave_probs
-is_*_derived_model is_encoder_decoder kto_chosen_weight kto_desirable_weight kto_rejected_weight
-kto_undesirable_weight label_names label_smoothing label_smoothing_factor lambda_* ld_alpha
-length_column_name liger_* lisa_* llama4_linearized_experts load_from_cache_file log_level
-log_level_replica log_on_each_node logging logging_* lora_*_kernel lora_fan_in_fan_out lora_on_cpu
-loraplus_* loss_watchdog_* loss_weights lr_div_factor lr_groups lr_quadratic_warmup lr_scheduler_kwargs
-max_completion_length max_memory max_prompt_len max_prompt_length max_retries_per_topic
-mean_resizing_embeddings media_dir merge_after_unit merge_lora merge_method metric_for_best_model metrics
-min_sample_len mix_strategy mlflow_* model_init_kwargs model_kwargs model_quantization_* moe_aux_loss_coef
-ms_hub_token multipack_* name_suffix new_special_tokens_config num_labels num_test_samples
-num_validation_samples offload_folder om_hub_token optim_args optim_kwargs optim_target_modules
-overrides_of_model_* overwrite_output_dir packing_strategy pad_to_multiple_of pad_to_sequence_len
-pad_token padding_free padding_value parallelism parallelism_config param_group_rules
+accelerator_* activation_checkpointing_kwargs activation_offloading adam_* adapter_folder
+add_special_tokens add_tokens added_tokens_overrides additional_special_tokens amsgrad apollo_*
+attn_implementation audio_* auto_find_batch_size axolotl_config_path badam_* base_model_config
+base_model_ignore_patterns batch_eval_metrics batch_flattening bench_* bf16_full_eval
+bnb_4bit_quant_storage bnb_config_kwargs buffer_size cache_dir chat_template_kwargs checkpoint_dir
+checkpointing_format cls_model_config columns comet_* compute_accuracy context_parallel_size conversation
+cosine_* cpo_alpha create_new_adapter crop_to_patches curriculum_sampling cut_cross_entropy data_dir
+data_seed data_shared_file_system dataloader_* dataset_exact_* dataset_keep_in_memory dataset_kwargs
+dataset_num_proc dataset_prepared_path dataset_processes dataset_shard_* dataset_streaming
+dataset_test_split ddp ddp_* debug deepspeed default_system default_system_message desirable_weight
+device_map disable_dropout disable_shuffling discopop_tau do_bench_eval do_causal_lm_eval do_sample
+dpo_generate_during_eval dpo_label_smoothing dpo_norm_loss dpo_use_* drop_last_train eager_attention
+early_stopping_threshold embedding_lr_scale embeddings_skip_upcast enable_jit_checkpoint
+enable_liger_kernel enable_thinking eos_token eot_tokens eval_accumulation_steps eval_batch_size
+eval_casual_lm_metrics eval_causal_lm_metrics eval_delay eval_do_concat_batches eval_max_new_tokens
+eval_num_beams eval_on_each_dataset eval_on_start eval_packing eval_per_epoch eval_sample_packing
+eval_sequence_len eval_table_size eval_use_gather_object evals_per_epoch evaluation experimental_*
+export_* f_alpha_divergence_coef f_divergence_type fix_untrained_tokens flash_* flex_* fp16_full_eval fp8
+fp8_* freeze_* fsdp fsdp_* galore_* gc_steps generate_during_eval generate_samples generation_*
+generation_max_length generation_num_beams gpu_memory_limit gradient_checkpointing_kwargs gradio_*
+greater_is_better group_by_length half_precision_backend heads_k_stride hf_* hub_* ignore_bias_buffers
+ignore_data_skip ignore_pad_token_for_loss image_* include_* infer_backend infer_dtype init_special_tokens
+interleave_probs is_*_derived_model is_encoder_decoder jagged_restart_steps kto_chosen_weight
+kto_desirable_weight kto_rejected_weight kto_undesirable_weight label_names label_smoothing
+label_smoothing_factor lambda_* ld_alpha length_column_name length_penalty liger_* lisa_*
+llama4_linearized_experts llmcompressor load_from_cache_file log_level log_level_replica log_on_each_node
+logging logging_* lora_*_kernel lora_fan_in_fan_out lora_on_cpu loraplus_* loss_watchdog_* loss_weights
+lr_div_factor lr_groups lr_quadratic_warmup lr_scheduler_kwargs max_completion_length max_memory
+max_new_tokens max_prompt_len max_prompt_length max_retries_per_topic mean_resizing_embeddings media_dir
+merge_after_unit merge_lora merge_method metric_for_best_model metrics min_sample_len mix_strategy
+mlflow_* model_init_kwargs model_kwargs model_quantization_* module_dropout moe_aux_loss_coef ms_hub_token
+multipack_* name_suffix new_special_tokens_config num_beams num_generation_samples num_labels
+num_test_samples num_validation_samples offload_folder oft_* om_hub_token optim_args optim_kwargs
+optim_target_modules overrides_of_model_* overwrite_output_dir packing_strategy pad_to_multiple_of
+pad_to_sequence_len pad_token padding_free padding_value parallelism parallelism_config param_group_rules
 peft_autocast_adapter_dtype peft_ensure_weight_tying peft_init_lora_weights peft_layer_replication
 peft_trainable_token_indices per_device_eval_batch_size pipeline pissa_convert pissa_iter plot_loss
-plugins ppo_* precompute_ref_batch_size prediction_loss_only pref_bco_weight preprocessing_*
-pretrain_multipack_* pretraining_sample_concatenation print_param_status processor_type profiler_steps
-project push_dataset_to_hub push_to_hub qat qlora_sharded_model_loading quantization
-quantization_device_map quantization_method ray_* ref_model_adapters ref_model_mixup_alpha
-ref_model_quantization_bit ref_model_sync_steps relora_* resize_token_embeddings_to_32x resize_vocab
-resources_per_worker restore_callback_states_from_checkpoint reward_model_* ring_attn_func rope_scaling
-router_aux_loss_coef rpo_alpha run_name s2_attention sample_packing_* sampling save_on_each_node
+plugins pose_* ppo_* precompute_ref_batch_size predict_with_generate prediction_loss_only pref_bco_weight
+preprocess_iterable preprocessing_* pretrain_multipack_* pretraining_sample_concatenation
+print_param_status processor_type profiler_steps project push_dataset_to_hub push_to_hub qat
+qlora_sharded_model_loading quantization quantization_device_map quantization_method ray_*
+ref_model_adapters ref_model_mixup_alpha ref_model_quantization_bit ref_model_sync_steps relora_*
+repetition_penalty resize_token_embeddings_to_32x resize_vocab resources_per_worker
+restore_callback_states_from_checkpoint reward_model_* ring_attn_func rope_scaling router_aux_loss_coef
+rpo_alpha run_name s2_attention sample_generation sample_packing_* sampling save_on_each_node
 save_only_model saves_per_epoch sdp_attention sequence_parallel_degree shift_attn shrink_embeddings
-shuffle_dataset shuffle_merged_datasets simpo_gamma skip_memory_metrics skip_prepare_dataset
-special_tokens split_special_tokens step streaming swanlab_* sync_ref_model test_split_size
-test_step_trigger tf32 thresholds tokenized_path tokenizer_legacy tokenizer_save_jinja_files
-tokenizer_use_mistral_common tokens tool_format torch_compile torch_compile_* torch_empty_cache_steps
-torchdistx_path total_num_tokens trackio_* train_sampling_strategy truncation_mode undesirable_weight
-unsloth_* upcast_* use_adam_mini use_cache use_kernels use_kv_cache use_liger_kernel use_muon use_ray
-use_reentrant_gc use_swanlab use_unsloth use_unsloth_gc use_v1_kernels use_weighting val_step_trigger
-video_* vllm vllm_* wandb_* warmup_kwargs world_size xformers_attention xpu_backend
+shuffle_before_merging_datasets shuffle_dataset shuffle_merged_datasets simpo_gamma skip_memory_metrics
+skip_prepare_dataset skip_special_tokens special_tokens split_special_tokens step streaming
+streaming_multipack_buffer_size swanlab_* sync_ref_model temperature test_split_size test_step_trigger
+tf32 thresholds tokenized_path tokenizer_legacy tokenizer_save_jinja_files tokenizer_use_mistral_common
+tokens tool_format top_k top_p torch_compile torch_compile_* torch_empty_cache_steps torchdistx_path
+total_num_tokens total_supervised_tokens trackio_* train_sampling_strategy truncation_mode
+undesirable_weight unsloth_* upcast_* use_adam_mini use_audio_in_video use_cache use_comet use_kernels
+use_kv_cache use_liger_kernel use_mca use_muon use_ray use_reentrant_gc use_swanlab use_unsloth
+use_unsloth_gc use_v1_kernels use_weighting val_step_trigger video_* vllm vllm_* wandb_* warmup_kwargs
+world_size xformers_attention xpu_backend
 """
 UNUSED = tuple(_UNUSED.split())
 
@@ -191,6 +197,12 @@ REFUSED: dict[str, str] = {
     "use_badam": "bp-train has no BAdam",
     "use_llama_pro": "bp-train adds no blocks",
     "use_dft_loss": "bp-train has no DFT loss",
+    "use_asft_loss": "bp-train has no ASFT loss",
+    "use_eaft_loss": "bp-train has no EAFT loss",
+    "pref_ftx": "bp-train adds no SFT loss to that of dpo",
+    "kd_trainer": "bp-train does not distil",
+    "lora_layers_to_transform": "write targets as a regular expression",
+    "max_packed_sequence_len": "write max_length and packing",
     "pissa_init": "bp-train has no PiSSA",
     "mixture_of_depths": "bp-train has no mixture of depths",
     "train_from_scratch": "write method: pretrain and a model_config",

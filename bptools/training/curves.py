@@ -84,9 +84,10 @@ def finite(value: Any) -> float | None:
 
 
 def smoothed(values: Sequence[float | None]) -> Values:
-    """Return the centred moving average over a 25th of the values, taken twice; narrower where the curve begins.
+    """Return the centred moving average over a 35th of the values, taken twice; narrower at the beginning.
 
-    Unlike an exponential average it does not lag behind what it smooths. Fewer than 20 values stay as they are.
+    Unlike an exponential average it does not lag behind what it smooths. Fewer than 20 values stay as
+    they are.
     """
     if len(values) < 20:
         return list(values)

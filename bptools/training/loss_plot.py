@@ -41,7 +41,7 @@ def _draw(curves: Curves, title: str) -> bytes:
     from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=_SIZE, dpi=_DPI, facecolor="white", layout="constrained")
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     short = title if len(title) <= 80 else title[:79] + "…"
     axes.set_title(short, loc="left", fontsize=12, color=_INK, parse_math=False)  # a $ is no formula
@@ -80,16 +80,17 @@ def _loss(axes: Any, curves: Curves) -> list[Any]:
     lines = []
     few = len(curves.steps) < 20
     if curves.has("loss"):
-        style = {"marker": "o", "markersize": 3, "color": _SMOOTH} if few else {"color": _LOSS}
+        style: dict[str, Any] = (
+            {"marker": "o", "markersize": 3, "color": _SMOOTH} if few else {"color": _LOSS}
+        )
         lines += _line(axes, curves.steps, losses, linewidth=1.6 if few else 0.9, label="loss", **style)
         if not few:
             lines += _line(axes, curves.steps, smooth, color=_SMOOTH, linewidth=2.0, label="loss, smoothed")
     evaluated = [loss for _, loss in curves.evaluations]
     if evaluated:
         steps = [step for step, _ in curves.evaluations]
-        lines += axes.plot(
-            steps, evaluated, color=_EVAL, marker="o", markersize=5, linewidth=1.2, label="evaluation loss", zorder=4
-        )  # fmt: skip
+        style = {"color": _EVAL, "marker": "o", "markersize": 5, "linewidth": 1.2, "zorder": 4}
+        lines += axes.plot(steps, evaluated, label="evaluation loss", **style)
     limits = span(losses, [value for value in smooth if value is not None], evaluated)
     if limits is not None:
         room = 0.06 * (limits[1] - limits[0]) or 0.06 * abs(limits[1]) or 0.1
@@ -98,7 +99,6 @@ def _loss(axes: Any, curves: Curves) -> list[Any]:
 
 
 def _line(axes: Any, steps: list[int], values: Any, **style: Any) -> list[Any]:
-    points = [(step, value) for step, value in zip(steps, values) if value is not None]
-    points = thinned(points, _MOST_POINTS)
+    points = thinned([(step, value) for step, value in zip(steps, values) if value is not None], _MOST_POINTS)
     drawn: list[Any] = axes.plot([x for x, _ in points], [y for _, y in points], **style)
     return drawn

@@ -95,8 +95,7 @@ def fetch_model(settings: Settings, model: dict[str, Any]) -> None:
 
     if model["kind"] == "none":
         return
-    name = _name_of(settings)
-    model["path"] = os.path.abspath(fetch(replace(name, revision=model["revision"] or name.revision)))
+    model["path"] = os.path.abspath(fetch(_name_of(settings)))  # of the commit that was resolved before
     if model["kind"] != "hub":
         model["sha256"] = folder_sha256(model["path"])
 
@@ -225,6 +224,9 @@ def _place(
     recipe = settings.recipe() | {"model": _identity(model)}
     if settings.adapter:
         recipe["adapter"] = _adapter_sha256(settings.adapter)
+    if settings.ref_model:
+        decided["reference"] = _reference(settings)
+        recipe["reference"] = folder_sha256(decided["reference"])
     identity = run_id(recipe, spooled.records_sha256, spooled.evaluation_sha256 or None)
     run = RunDirectory(request.path or os.path.join(request.runs, run_name(model["shown"], identity)))
     plan: dict[str, Any] = {
@@ -264,6 +266,14 @@ def _place(
         os.unlink(run.file(MANIFEST))
     run.write(PLAN, plan)
     return Planned(run, plan, False, resumes, folder if request.dry_run else None)
+
+
+def _reference(settings: Settings) -> str:
+    from bptools.models import fetch, resolve
+
+    if settings.method not in ("dpo", "kto"):
+        raise UsageError(f"--ref-model is for dpo and kto, not for {settings.method}")
+    return os.path.abspath(fetch(resolve(settings.ref_model or "")))
 
 
 def _identity(model: dict[str, Any]) -> str:

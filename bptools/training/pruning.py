@@ -1,7 +1,7 @@
 """Old runs are removed: those that were named by age, number or state, and nothing that is no run.
 
-    for run in prunable(find_runs("runs"), Pruning(keep=10)):
-        remove(run)
+for run in prunable(find_runs("runs"), Pruning(keep=10)):
+    remove(run)
 """
 
 from __future__ import annotations
@@ -32,10 +32,12 @@ class Pruning:
 def prunable(runs: list[Run], wanted: Pruning, now: float | None = None) -> list[Run]:
     """Return the runs that go; `runs` as `find_runs` orders them.
 
-    `keep` counts those that the other conditions leave: --unfinished --keep 1 keeps the newest unfinished one.
+    `keep` counts those that the other conditions leave: with `unfinished`, 1 keeps the newest unfinished.
     """
     now = time.time() if now is None else now
-    states = ("unfinished", "dry-run") if wanted.unfinished else ("finished", "unfinished", "dry-run", "damaged")
+    states = (
+        ("unfinished", "dry-run") if wanted.unfinished else ("finished", "unfinished", "dry-run", "damaged")
+    )
     found = [run for run in runs if run.state in states and is_run(run.path)]
     found = found[wanted.keep or 0 :]
     return [run for run in found if wanted.older_than is None or now - run.time > wanted.older_than]
@@ -44,7 +46,7 @@ def prunable(runs: list[Run], wanted: Pruning, now: float | None = None) -> list
 def remove(run: Run) -> None:
     """Remove a run under its lock. Raises Busy when somebody is at work in it, OutputError.
 
-    The manifest goes first and the plan last: what is cut off half-way is an unfinished run that can be removed.
+    The manifest goes first and the plan last: what is cut off half-way is an unfinished run, to be removed.
     """
     directory = RunDirectory(run.path)
     lock = take_lock(directory.file(LOCK), 0, f"the run '{run.path}'")

@@ -52,9 +52,12 @@ def chart(title: str, unit: str, series: list[Series], last: int, from_zero: boo
     grid = "".join(
         f'<path class="grid" d="M0 {place(0, value)[1]:.1f}H{_WIDTH:.0f}"/>' for value in up
     ) + "".join(f'<path class="grid" d="M{place(step, low)[0]:.1f} 0V{_HEIGHT:.0f}"/>' for step in across)
-    curves = "".join(_curve(one, [place(*point) for point in thinned(one.points, _MOST_POINTS)]) for one in drawn)
+    curves = "".join(
+        _curve(one, [place(*point) for point in thinned(one.points, _MOST_POINTS)]) for one in drawn
+    )
     rows = "".join(
-        f'<span style="top:{100 * place(0, value)[1] / _HEIGHT:.2f}%">{_number(value, up)}</span>' for value in up
+        f'<span style="top:{100 * place(0, value)[1] / _HEIGHT:.2f}%">{_number(value, up)}</span>'
+        for value in up
     )
     columns = "".join(
         f'<span style="left:{100 * place(step, low)[0] / _WIDTH:.2f}%">{step:.6g}</span>' for step in across
@@ -64,9 +67,11 @@ def chart(title: str, unit: str, series: list[Series], last: int, from_zero: boo
     )
     told = html.escape(" · ".join(_said(one) for one in drawn if one.kind != "raw"), quote=True)
     return (
-        f'<figure><figcaption><b>{html.escape(title)}</b> <span class="soft">{html.escape(unit)}</span>{legend}'
+        f'<figure><figcaption><b>{html.escape(title)}</b> <span class="soft">{html.escape(unit)}</span>'
+        f"{legend}"
         f'</figcaption><div class="plot"><div class="up">{rows}</div><div class="field">'
-        f'<svg viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" preserveAspectRatio="none" role="img" aria-label="{told}">'
+        f'<svg viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" preserveAspectRatio="none" role="img" '
+        f'aria-label="{told}">'
         f'{grid}{curves}</svg></div><div class="across">{columns}</div></div>'
         f'<p class="soft">{told}</p></figure>\n'
     )
@@ -75,7 +80,9 @@ def chart(title: str, unit: str, series: list[Series], last: int, from_zero: boo
 def _said(series: Series) -> str:
     values = [value for _, value in series.points]
     low, high = min(values), max(values)
-    return f"{series.name}: first {values[0]:.4g}, lowest {low:.4g}, highest {high:.4g}, last {values[-1]:.4g}"
+    return (
+        f"{series.name}: first {values[0]:.4g}, lowest {low:.4g}, highest {high:.4g}, last {values[-1]:.4g}"
+    )
 
 
 def _number(value: float, ticks: list[float]) -> str:
@@ -96,7 +103,7 @@ def _curve(series: Series, places: Points) -> str:
 
 
 def ticks(low: float, high: float, most: int, whole: bool = False) -> list[float]:
-    """Return at most `most` + 1 round numbers from low to high: multiples of 1, 2 or 5 times a power of ten."""
+    """Return at most `most` + 1 round numbers from low to high: 1, 2 or 5 times a power of ten."""
     if not high > low:
         return [low]
     exact = (high - low) / most

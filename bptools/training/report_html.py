@@ -2,8 +2,8 @@
 
     page = report_html(run, plan, result)
 
-Nothing in it is fetched and nothing runs: no script, and a policy that forbids any. All that comes from models,
-data and files is escaped, and characters that change what is seen of others are spelled out.
+Nothing in it is fetched and nothing runs: no script, and a policy that forbids any. All that comes from
+models, data and files is escaped, and characters that change what is seen of others are spelled out.
 """
 
 from __future__ import annotations
@@ -22,15 +22,20 @@ from bptools.training.settings import Settings
 _MOST_TEXT = 4_000  # characters of a sample
 _MOST_ROWS = 200  # of a table
 # control characters, what overrides the direction of text, invisible marks, lone surrogates
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
 _HEAD = (
     '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
     "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-    '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="referrer" content="no-referrer">'
+    '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    '<meta name="referrer" content="no-referrer">'
 )
 
 
-def report_html(run: RunDirectory, plan: dict[str, Any], result: dict[str, Any], packages: dict[str, str]) -> str:
+def report_html(
+    run: RunDirectory, plan: dict[str, Any], result: dict[str, Any], packages: dict[str, str]
+) -> str:
     """Return the page of a run whose plan and result these are."""
     events = read_lines(run.file(EVENTS))
     curves = read_curves(run.path, result.get("eval_loss_before"))
@@ -44,11 +49,11 @@ def report_html(run: RunDirectory, plan: dict[str, Any], result: dict[str, Any],
         _section("Data", _data(plan, events)),
         _section("Settings", _settings(plan)),
         _section("Model", _model(plan, events)),
-        _section("Notes", "".join(f"<p>{shown(event.get('message'))}</p>" for event in events if event.get("event") == "note")),
-        _section("Packages", _table(("package", "version"), sorted({"bptools": __version__, **packages}.items()))),
+        _section("Notes", _notes(events)),
+        _section("Packages", _table(("package", "version"), [("bptools", __version__), *packages.items()])),
         _section("Files", _files(run, plan)),
         "</body></html>\n",
-    ]  # fmt: skip
+    ]
     return "".join(parts)
 
 
@@ -89,7 +94,11 @@ def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]], numbers: tuple[in
 
     def line(cells: tuple[Any, ...], tag: str) -> str:
         classes = [' class="number"' if index in numbers else "" for index in range(len(cells))]
-        return "<tr>" + "".join(f"<{tag}{kind}>{shown(cell)}</{tag}>" for cell, kind in zip(cells, classes)) + "</tr>\n"
+        return (
+            "<tr>"
+            + "".join(f"<{tag}{kind}>{shown(cell)}</{tag}>" for cell, kind in zip(cells, classes))
+            + "</tr>\n"
+        )
 
     body = "".join(line(row, "td") for row in rows[:_MOST_ROWS])
     more = f'<p class="soft">and {len(rows) - _MOST_ROWS:,} more</p>' if len(rows) > _MOST_ROWS else ""
@@ -100,22 +109,32 @@ def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]], numbers: tuple[in
 def _summary(plan: dict[str, Any], result: dict[str, Any]) -> str:
     settings, model = plan["settings"], plan["model"]
     before, after = result.get("eval_loss_before"), result.get("eval_loss")
-    evaluation = None if after is None else f"{after:.4f}" if before is None else f"{before:.4f} → {after:.4f}"
+    evaluation = (
+        None if after is None else f"{after:.4f}" if before is None else f"{before:.4f} → {after:.4f}"
+    )
     steps = result.get("steps")
     tiles = [
         ("method", settings.get("method")),
         ("model", model.get("shown")),
         ("records", f"{plan['records']:,}"),
-        ("steps", None if steps is None else f"{steps:,}" + (", stopped early" if result.get("stopped_early") else "")),
+        (
+            "steps",
+            None
+            if steps is None
+            else f"{steps:,}" + (", stopped early" if result.get("stopped_early") else ""),
+        ),
         ("last loss", _number(result.get("final_loss"))),
         ("evaluation loss", evaluation),
         ("best step", result.get("best_step")),
         ("time", duration(result.get("seconds"))),
     ]
     made = "".join(
-        f'<div class="tile"><span>{name}</span><b>{shown(value)}</b></div>' for name, value in tiles if value is not None
+        f'<div class="tile"><span>{name}</span><b>{shown(value)}</b></div>'
+        for name, value in tiles
+        if value is not None
     )
-    return f'<p class="soft">bp-train {__version__}, run {shown(plan["id"])}</p>\n<div class="tiles">{made}</div>\n'
+    said = f'<p class="soft">bp-train {__version__}, run {shown(plan["id"])}</p>'
+    return f'{said}\n<div class="tiles">{made}</div>\n'
 
 
 def _number(value: Any) -> str | None:
@@ -151,16 +170,18 @@ def _charts(curves: Curves) -> str:
             return [Series(said, "line", points(values))]
         return [Series(said, "raw", points(values)), Series(f"{said}, smoothed", "line", points(smooth))]
 
+    unit = "by step" if curves.has("rewards/margins") else "nats per token, by step"
     evaluated = [(float(step), loss) for step, loss in curves.evaluations]
-    reward = curves.has("rewards/margins")
+    losses = [*both("loss", "loss"), Series("evaluation loss", "dots", evaluated)]
+    rates = [Series("learning rate", "rate", points(curves.values.get("learning_rate", [])))]
     made = [
-        chart("Loss", "by step" if reward else "nats per token, by step", [*both("loss", "loss"), Series("evaluation loss", "dots", evaluated)], last),
-        chart("Learning rate", "", [Series("learning rate", "rate", points(curves.values.get("learning_rate", [])))], last, True),
+        chart("Loss", unit, losses, last),
+        chart("Learning rate", "", rates, last, True),
         chart("Gradient norm", "before clipping", both("grad_norm", "gradient norm"), last, True),
         chart("Token accuracy", "share of learnt tokens", both("mean_token_accuracy", "accuracy"), last),
         chart("Reward margin", "chosen less rejected", both("rewards/margins", "margin"), last),
         chart("Reward accuracy", "share of pairs ranked right", both("rewards/accuracies", "accuracy"), last),
-    ]  # fmt: skip
+    ]
     return f'<div class="charts">{"".join(made)}</div>\n'
 
 
@@ -169,15 +190,24 @@ def _samples(result: dict[str, Any]) -> str:
     for sample in result.get("samples") or []:
         answers = [("before", "before"), ("after", "after"), ("the data", "reference")]
         told = "".join(
-            f'<div><span class="soft">{title}</span><div class="text" dir="auto">{shown(sample[name]) or "&nbsp;"}</div></div>'
+            f'<div><span class="soft">{title}</span>{_said(sample[name])}</div>'
             for title, name in answers
             if sample.get(name) is not None
         )
         made.append(
-            f'<div class="sample"><span class="soft">prompt</span><div class="text" dir="auto">{shown(sample.get("prompt"))}'
-            f'</div><div class="answers">{told}</div></div>\n'
+            f'<div class="sample"><span class="soft">prompt</span>{_said(sample.get("prompt"))}'
+            f'<div class="answers">{told}</div></div>\n'
         )
     return "".join(made)
+
+
+def _said(text: Any) -> str:
+    return f'<div class="text" dir="auto">{shown(text) or "&nbsp;"}</div>'
+
+
+def _notes(events: list[dict[str, Any]]) -> str:
+    notes = [event.get("message") for event in events if event.get("event") == "note"]
+    return "".join(f"<p>{shown(note)}</p>\n" for note in notes)
 
 
 def _data(plan: dict[str, Any], events: list[dict[str, Any]]) -> str:
@@ -202,12 +232,19 @@ def _data(plan: dict[str, Any], events: list[dict[str, Any]]) -> str:
         ("SHA-256 of the records", plan.get("records_sha256")),
         ("SHA-256 of those held out", plan.get("evaluation_sha256") or None),
     ]
-    rows = [(name, f"{value:,}" if type(value) is int else value) for name, value in counted if value is not None]
-    inputs = [
-        (entry.get("name"), f"{entry.get('bytes', 0):,}", entry.get("sha256"), "" if entry.get("complete") else "not read to its end")
-        for entry in plan.get("inputs") or []
-    ]  # fmt: skip
+    rows = [(name, _count(value)) for name, value in counted if value is not None]
+    inputs = [_input(entry) for entry in plan.get("inputs") or []]
     return _table(("", ""), rows) + _table(("input", "bytes", "SHA-256", ""), inputs, (1,)) + _row(facts)
+
+
+def _input(entry: dict[str, Any]) -> tuple[Any, ...]:
+    whole = "" if entry.get("complete") else "not all of it"
+    return entry.get("name"), _count(entry.get("bytes")), entry.get("sha256"), whole
+
+
+def _count(value: Any) -> Any:
+    """Return a whole number with its thousands apart, all else as it is."""
+    return f"{value:,}" if type(value) is int else value
 
 
 def _row(facts: dict[str, Any]) -> str:
@@ -279,10 +316,14 @@ def _model(plan: dict[str, Any], events: list[dict[str, Any]]) -> str:
 
 
 def _files(run: RunDirectory, plan: dict[str, Any]) -> str:
-    """Return the sizes of the result's files; their hashes are in the manifest, which is written after this."""
+    """Return the sizes of the result's files; the manifest, which is written after this, hashes them."""
     paths = [run.file(METRICS)]
     for here, _, names in os.walk(run.file(plan["result"])):
         paths += [os.path.join(here, name) for name in names]
-    rows = [(os.path.relpath(path, run.path), f"{os.path.getsize(path):,}") for path in sorted(paths) if os.path.isfile(path)]
+    rows = [
+        (os.path.relpath(path, run.path), f"{os.path.getsize(path):,}")
+        for path in sorted(paths)
+        if os.path.isfile(path)
+    ]
     said = '<p class="soft">SHA-256 of each: <code>manifest.json</code></p>'
     return _table(("file", "bytes"), rows, (1,)) + said if rows else ""

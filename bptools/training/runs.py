@@ -18,7 +18,6 @@ import orjson
 
 from bptools.core.errors import BpError, Busy, InputError
 from bptools.core.locks import take_lock
-from bptools.core.messages import printable
 from bptools.training.curves import finite, last_event, read_lines
 from bptools.training.run_directory import EVENTS, MANIFEST, METRICS, PLAN, RunDirectory
 
@@ -57,7 +56,13 @@ class Run:
 
     def as_json(self) -> dict[str, Any]:
         """Return it with the time as people write it, in UTC."""
-        return {**self.__dict__, "time": moment(self.time).isoformat().replace("+00:00", "Z")}
+        time = moment(self.time).isoformat().replace("+00:00", "Z")
+        return {**self.__dict__, "path": readable(self.path), "name": readable(self.name), "time": time}
+
+
+def readable(path: str) -> str:
+    """Return a path as JSON can hold it: bytes of it that are no UTF-8 become a mark."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def moment(time: float) -> datetime:
@@ -81,7 +86,11 @@ def find_runs(folder: str) -> list[Run]:
     except OSError as error:
         raise InputError(f"cannot read '{folder}': {(error.strerror or str(error)).lower()}") from None
     paths = [os.path.join(folder, name) for name in names if not name.startswith(".")]
-    found = [read_run(path) for path in paths if not os.path.islink(path) and os.path.isfile(os.path.join(path, PLAN))]
+    found = [
+        read_run(path)
+        for path in paths
+        if not os.path.islink(path) and os.path.isfile(os.path.join(path, PLAN))
+    ]
     return sorted(found, key=lambda run: (-run.time, run.name))
 
 
@@ -201,13 +210,17 @@ def _size(path: str) -> int:
 
 
 def choose(folder: str, wanted: str) -> str:
-    """Return the path of a run: a path, a name in the folder, or the beginning of an id. Raises InputError."""
+    """Return the path of a run: a path, a name in the folder, or how name or id begins. Raises InputError."""
     for path in (wanted, os.path.join(folder, wanted)):
         if os.path.isfile(os.path.join(path, PLAN)):
             return os.path.join(os.path.dirname(path), os.readlink(path)) if os.path.islink(path) else path
     fits = []
     if os.path.isdir(folder) and wanted:
-        fits = [run.path for run in find_runs(folder) if run.name.startswith(wanted) or (run.id or "").startswith(wanted)]
+        fits = [
+            run.path
+            for run in find_runs(folder)
+            if run.name.startswith(wanted) or (run.id or "").startswith(wanted)
+        ]
     if len(fits) == 1:
         return fits[0]
     if fits:
@@ -225,9 +238,8 @@ def differences(paths: list[str]) -> list[tuple[str, list[Any]]]:
         if plan is None:
             raise InputError(f"'{path}' is no run that can be read: its {PLAN} is damaged")
         found = read_run(path)
-        result = _table(manifest, "result") or {
-            name: getattr(found, name) for name in ("final_loss", "eval_loss", "seconds")
-        } | {"steps": found.step}  # fmt: skip
+        so_far = {name: getattr(found, name) for name in ("final_loss", "eval_loss", "seconds")}
+        result = _table(manifest, "result") or {"steps": found.step, **so_far}
         columns.append(
             {"state": found.state}
             | {f"model.{name}": _table(plan, "model").get(name) for name in _MODEL}
@@ -239,81 +251,3 @@ def differences(paths: list[str]) -> list[tuple[str, list[Any]]]:
     names = list(dict.fromkeys(name for column in columns for name in column))
     rows = [(name, [column.get(name) for column in columns]) for name in names]
     return [(name, values) for name, values in rows if any(value != values[0] for value in values)]
-
-
-def differences_text(paths: list[str], rows: list[tuple[str, list[Any]]]) -> str:
-    """Return them side by side, as lines for a person."""
-    head = ["", *(os.path.basename(os.path.abspath(path)) for path in paths)]
-    return aligned([head, *([name, *map(_shown, values)] for name, values in rows)], set())
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    text = value if isinstance(value, str) else orjson.dumps(value).decode()
-    return text if len(text) <= 48 else text[:45] + "..."
-
-
-def runs_text(runs: list[Run]) -> str:
-    """Return runs as lines for a person, losses in nats per token, the time in the local zone."""
-    head = ["NAME", "STATE", "METHOD", "MODEL", "RECORDS", "STEPS", "LOSS", "EVALUATION", "TIME", "SIZE", "WHEN"]
-    rows = [head]
-    for run in runs:
-        done = run.state == "finished"
-        steps = str(run.step) if done or run.steps is None else f"{run.step}/{run.steps}"
-        before = f"{run.eval_loss_before:.4f} -> " if run.eval_loss_before is not None else ""
-        rows.append(
-            [
-                run.name,
-                run.state,
-                run.method or "-",
-                _short(run.model or "-"),
-                _shown(run.records),
-                steps,
-                f"{run.final_loss:.4f}" if run.final_loss is not None else "-",
-                f"{before}{run.eval_loss:.4f}" if run.eval_loss is not None else "-",
-                _duration(run.seconds),
-                size_text(run.size),
-                moment(run.time).astimezone().strftime("%Y-%m-%d %H:%M"),
-            ]
-        )
-    return aligned(rows, {4, 5, 6, 8, 9})
-
-
-def _short(model: str) -> str:
-    name = os.path.basename(model.rstrip("/")) or model
-    return name if len(name) <= 28 else name[:25] + "..."
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    whole = round(seconds)
-    return f"{whole // 3600}:{whole % 3600 // 60:02d}:{whole % 60:02d}"
-
-
-def size_text(size: int) -> str:
-    """Return a size with the unit that fits: 812 B, 96.1K, 1.5G."""
-    value, units = float(size), ["K", "M", "G", "T"]
-    if size < 1024:
-        return f"{size} B"
-    unit = ""
-    while value >= 1000 and units:
-        value, unit = value / 1024, units.pop(0)
-    return f"{value:.1f}{unit}"
-
-
-def aligned(rows: list[list[str]], right: set[int]) -> str:
-    """Return rows as columns; those in `right` end together instead of beginning together."""
-    rows = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = (
-        "  ".join(
-            cell.rjust(width) if index in right else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(row, widths))
-        ).rstrip()
-        for row in rows
-    )
-    return "".join(f"{line}\n" for line in lines)

@@ -94,6 +94,7 @@ def _trainer(job: Job, prepared: Prepared) -> tuple[Any, int]:
             device=job.device,
             dtype=job.dtype,
             peft_config=peft_config,
+            reference=_reference(job),
         )
 
     given = micro_batch(job, prepared)
@@ -113,6 +114,16 @@ def _trainer(job: Job, prepared: Prepared) -> tuple[Any, int]:
     micro, probes = fit_batch(batch, batch, probe)
     job.emit("note", message=f"micro batch {micro} of {batch}, found in {probes} probes")
     return held["trainer"], _remember(job, micro)
+
+
+def _reference(job: Job) -> Any:
+    """Return the frozen model that --ref-model names, None where the trained one knows its reference itself."""
+    folder = job.plan.get("reference")
+    if not folder:
+        return None
+    from bptools.models import load_model
+
+    return load_model(folder, device=job.device, dtype=job.dtype)
 
 
 def micro_batch(job: Job, prepared: Prepared) -> int | None:
