@@ -26,7 +26,7 @@ def divisor(batch: int, most: int) -> int:
 
 
 def fit_batch(batch: int, start: int, probe: Callable[[int], None]) -> tuple[int, int]:
-    """Return (micro batch, probes). `probe(micro)` raises what `is_out_of_memory` knows where it does not fit.
+    """Return (micro batch, probes). Where it does not fit `probe` raises what `is_out_of_memory` knows.
 
     Raises NoMemory when one record does not fit.
     """
@@ -42,7 +42,7 @@ def fit_batch(batch: int, start: int, probe: Callable[[int], None]) -> tuple[int
         release()
         if micro == 1:
             raise NoMemory(
-                "one record does not fit into memory; shorten --max-length, take --quant nf4 or a smaller model"
+                "one record does not fit into memory; take a shorter --max-length or a smaller model"
             )
         micro = divisor(batch, micro // 2)
 

@@ -70,7 +70,7 @@ def newest(folder: str, remove_broken: bool = True) -> tuple[str | None, dict[st
 
     Broken ones that are newer are removed, for they would be written again in the same place.
     """
-    complaints = []
+    complaints: list[str] = []
     for step in reversed(steps(folder)):
         path = path_of(folder, step)
         sealed, fault = verify(path)

@@ -49,7 +49,9 @@ def settings_of(given: dict[str, Any]) -> Settings:
     if given["steps"] and given["epochs"]:
         raise UsageError("--steps and --epochs both say how long; take one")
     values["model"] = given["preset"] or given["model"] or "nano"
-    values["template_kwargs"] = {name: _value(text) for name, text in pairs("--template-kwargs", given["template_kwargs"]).items()}
+    values["template_kwargs"] = {
+        name: _value(text) for name, text in pairs("--template-kwargs", given["template_kwargs"]).items()
+    }
     values["modules_to_save"] = tuple(given["modules_to_save"] or ())
     values["log"] = tuple(given["log"] or ())
     values["quant"] = "none" if given["quant"] == "auto" else given["quant"]
@@ -134,6 +136,6 @@ def _say_plan(messages: Messages, planned: Planned) -> None:
     long = f"{settings['steps']} steps" if settings["steps"] else f"{settings['epochs']:g} epochs"
     messages.info(
         f"{settings['method']} of {plan['model']['shown']} on {plan['records']} records, {long} of batch "
-        f"{settings['batch_size']}, learning rate {settings['learning_rate']:g}; {plan['evaluation']} held out; "
-        + ("dry run" if plan["dry_run"] else f"in '{planned.run.path}'")
+        f"{settings['batch_size']}, learning rate {settings['learning_rate']:g}; "
+        f"{plan['evaluation']} held out; " + ("dry run" if plan["dry_run"] else f"in '{planned.run.path}'")
     )

@@ -16,7 +16,9 @@ from bptools.training.config_said import Said
 _FORMATS = frozenset(("json", "jsonl", "csv", "tsv", "parquet", "text", "arrow"))
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _FILE = re.compile(r"\.(jsonl?|csv|tsv|parquet|txt|md|arrow|gz|zst|bz2|xz|ndjson)$", re.IGNORECASE)
-_USED = frozenset(("path", "name", "split", "data_files", "type", "ds_type", "revision"))
+_USED = frozenset(
+    ("path", "id", "name", "config", "split", "data_files", "type", "ds_type", "revision", "columns")
+)
 
 
 def source(
@@ -41,7 +43,7 @@ def datasets(said: Said) -> tuple[list[str], list[str]]:
         if isinstance(entry, str):
             sources.append(source(entry))
             continue
-        if not isinstance(entry, dict) or not (entry.get("path") or entry.get("data_files")):
+        if not isinstance(entry, dict) or not {"path", "id", "data_files"} & set(entry):
             raise said.refuse("a list of {path: NAME}")
         unused += [f"{said.shown}.{key}" for key, value in entry.items() if key not in _USED and value]
         if isinstance(entry.get("type"), dict):
@@ -51,7 +53,7 @@ def datasets(said: Said) -> tuple[list[str], list[str]]:
 
 
 def _entry(said: Said, entry: dict[str, Any], unused: list[str]) -> list[str]:
-    path = str(entry.get("path") or "json")
+    path = str(entry.get("path") or entry.get("id") or "json")
     files = entry.get("data_files") or []
     files = [str(name) for name in (files if isinstance(files, list) else [files])]
     if files and path in _FORMATS:
@@ -61,11 +63,9 @@ def _entry(said: Said, entry: dict[str, Any], unused: list[str]) -> list[str]:
     if path in _FORMATS:
         raise said.refuse(f"'{path}' wants data_files")
     split = entry.get("split")
-    made = source(path, entry.get("name"), split, entry.get("revision"))
+    made = source(path, entry.get("name") or entry.get("config"), split, entry.get("revision"))
     if files and made.startswith("hf:"):
         unused.append(f"{said.shown}.data_files")
-    if split and "[" in str(split):
-        raise said.refuse(f"a part of a split ({split}) cannot be named; take --limit or --slice")
     return [made]
 
 

@@ -36,7 +36,7 @@ def translate(layers: list[tuple[str, dict[str, Any]]], options: set[str]) -> La
     for path, content in layers:
         layer = flatten(path, content, options, method, unused.setdefault(path, []))
         said.update(layer)
-        _merge(merged, read(layer, options, unused[path]), _cleared(layer, options))
+        _merge(merged, read(layer, options, unused[path]), layer)
     values, origins = finish(merged, options, unused)
     return Layered(values, origins, _warnings(unused, said, values), _EITHER)
 
@@ -113,12 +113,6 @@ def _says_something(value: Any) -> bool:
     return value not in (None, False, "", [], {})
 
 
-def _cleared(layer: Layer, options: set[str]) -> set[str]:
-    """Return the options that a file leaves open again with a key that has no value."""
-    empty = [key for key, said in layer.items() if said.value is None]
-    return {NAMES.get(key) or SWITCHES.get(key) or key for key in empty} & options - {"adapter"}
-
-
 def read(layer: Layer, options: set[str], unused: list[str]) -> Atoms:
     """Return what one file says of each option. Raises ConfigError where two of its keys disagree."""
     atoms: Atoms = {}
@@ -178,8 +172,8 @@ def _whole_batch(said: Said, passes: Said, with_rows: bool) -> dict[str, Any]:
     return {"batch_size": said.value, "micro_batch": said.whole() // passes.whole()}
 
 
-def _merge(merged: Atoms, atoms: Atoms, cleared: set[str]) -> None:
-    """Put a stronger layer over the weaker ones."""
+def _merge(merged: Atoms, atoms: Atoms, layer: Layer) -> None:
+    """Put a stronger file over the weaker ones; a key without a value leaves its option open again."""
     rows, below = atoms.get("micro_batch"), merged.get("micro_batch")
     if rows and below and rows.said.key == "micro_batch" != below.said.key:
         _batch(merged)  # our own micro_batch changes how, not how much
@@ -189,8 +183,9 @@ def _merge(merged: Atoms, atoms: Atoms, cleared: set[str]) -> None:
                 merged.pop(one, None)
             if other not in atoms:
                 merged.pop(other, None)
-    for option in cleared:
-        merged.pop(option, None)
+    empty = {NAMES.get(key) or SWITCHES.get(key) or key for key, said in layer.items() if said.value is None}
+    for option in [name for name, atom in merged.items() if name in empty or _said_again(name, atom, layer)]:
+        del merged[option]
     for option, atom in atoms.items():
         below = merged.get(option)
         if (
@@ -201,6 +196,11 @@ def _merge(merged: Atoms, atoms: Atoms, cleared: set[str]) -> None:
         ):
             atom = Atom({**below.value, **atom.value}, atom.said)
         merged[option] = atom
+
+
+def _said_again(option: str, atom: Atom, layer: Layer) -> bool:
+    """Say whether a stronger file has the key an option is from: `bf16: false` takes `bf16: true` back."""
+    return atom.said.key in layer and option not in _TABLE_OPTIONS and " x " not in atom.said.shown
 
 
 def finish(

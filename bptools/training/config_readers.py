@@ -114,6 +114,13 @@ def quantization_type(said: Said, layer: Layer) -> Meaning:
     return {}
 
 
+def quantization_method(said: Said, layer: Layer) -> Meaning:
+    """Read LLaMA-Factory's library for that; only bitsandbytes is ours."""
+    if said.value not in ("bitsandbytes", "bnb"):
+        raise said.refuse("bp-train has bitsandbytes")
+    return {}
+
+
 def weight_dtype(said: Said, layer: Layer) -> Meaning:
     """Read axolotl's peft.weight_dtype."""
     if said.value not in ("nf4", "int8"):
@@ -133,7 +140,9 @@ def switch_of(dtype: str) -> Reader:
 
 
 def dtype_name(said: Said, layer: Layer) -> Meaning:
-    """Read the name of a type."""
+    """Read the name of a type: of the weights, so that `bf16: true` beside it says what is computed in."""
+    if any(key in layer and layer[key].value is True for key in ("bf16", "fp16", "pure_bf16")):
+        return {}
     name = str(said.value).removeprefix("torch.")
     short = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32"}
     return {} if name == "auto" else {"dtype": short.get(name, name)}
@@ -174,6 +183,13 @@ def target_linear(said: Said, layer: Layer) -> Meaning:
     return {"targets": "all-linear"} if said.truth() else {}
 
 
+def unfrozen(said: Said, layer: Layer) -> Meaning:
+    """Read axolotl's unfrozen_parameters, which with an adapter say nothing."""
+    if "adapter" in layer and layer["adapter"].value:
+        return None
+    raise said.refuse("write full: true, or modules_to_save")
+
+
 def saved_modules(said: Said, layer: Layer) -> Meaning:
     """Read a list of modules that are trained whole."""
     return {"modules_to_save": said.words()}
@@ -184,6 +200,8 @@ def template(said: Said, layer: Layer) -> Meaning:
     name = str(said.value)
     if name == "jinja":
         return {}
+    if "{" in name:
+        raise said._replace(value="...").refuse("write the template into a file and name it")
     if name.startswith("tokenizer_default_fallback_"):
         return {"chat_template": "auto"}
     if name in TEMPLATES:
@@ -198,7 +216,7 @@ def template_file(said: Said, layer: Layer) -> Meaning:
     """Read a path of a template, or of a model that has one."""
     path = str(said.value)
     if "{" in path or "\n" in path:
-        raise said.refuse("write the template into a file and name it")
+        raise said._replace(value="...").refuse("write the template into a file and name it")
     if os.path.isdir(path) or not (os.path.exists(path) or path.endswith((".jinja", ".j2", ".txt"))):
         return {"chat_template": f"from:{path}"}
     return {"chat_template": path}
@@ -289,6 +307,7 @@ MODEL_READERS: dict[str, Reader] = {
     "pretraining_dataset": pretraining,
     "pure_bf16": switch_of("bfloat16"),
     "quantization_bit": quantization_bit,
+    "quantization_method": quantization_method,
     "quantization_type": quantization_type,
     "ref_model_strategy": reference_strategy,
     "rl": reinforcement,
@@ -300,6 +319,7 @@ MODEL_READERS: dict[str, Reader] = {
     "train_on_inputs": learnt(True),
     "train_on_prompt": learnt(True),
     "use_cpu": use_cpu,
+    "unfrozen_parameters": unfrozen,
     "use_peft": use_peft,
     "weight_dtype": weight_dtype,
 }

@@ -191,6 +191,7 @@ RUN_READERS: dict[str, Reader] = {
     "use_mlflow": reporting_to("mlflow"),
     "use_tensorboard": reporting_to("tensorboard"),
     "use_wandb": reporting_to("wandb"),
+    "test_split_size": held_out,
     "val_set_size": held_out,
     "val_size": held_out,
     "validation_step_trigger": trigger,

@@ -116,6 +116,7 @@ TABLES: dict[str, dict[str, str]] = {
     "lr_scheduler": _SCHEDULER,
     "peft": {"backend": "", "weight_dtype": "weight_dtype", "group_size": "", "loftq_config": ""},
     "trl": {"beta": "rl_beta", "*": ""},
+    "dataset_mixture": {"datasets": "datasets", "test_split_size": "test_split_size", "*": ""},
     "paths": {"output_dir": "output_dir", "*": ""},
     **dict.fromkeys(PHASES, _PHASE),
 }
@@ -132,7 +133,7 @@ SILENT = frozenset(_SILENT.split())
 # known, and without a meaning here; shell patterns
 _UNUSED = """
 accelerator_* activation_checkpointing_kwargs activation_offloading adam_* adapter_folder
-add_special_tokens add_tokens added_tokens_overrides additional_special_tokens amsgrad apollo_*
+add_special_tokens add_tokens added_tokens_overrides additional_special_tokens amsgrad apollo_* attention
 attn_implementation audio_* auto_find_batch_size axolotl_config_path badam_* base_model_config
 base_model_ignore_patterns batch_eval_metrics batch_flattening bench_* bf16_full_eval
 bnb_4bit_quant_storage bnb_config_kwargs buffer_size cache_dir chat_template_kwargs checkpoint_dir
@@ -144,7 +145,7 @@ dataset_test_split ddp ddp_* debug deepspeed default_system default_system_messa
 device_map disable_dropout disable_shuffling discopop_tau do_bench_eval do_causal_lm_eval do_sample
 dpo_generate_during_eval dpo_label_smoothing dpo_norm_loss dpo_use_* drop_last_train eager_attention
 early_stopping_threshold embedding_lr_scale embeddings_skip_upcast enable_jit_checkpoint
-enable_liger_kernel enable_thinking eos_token eot_tokens eval_accumulation_steps eval_batch_size
+enable_liger_kernel enable_thinking env eos_token eot_tokens eval_accumulation_steps eval_batch_size
 eval_casual_lm_metrics eval_causal_lm_metrics eval_delay eval_do_concat_batches eval_max_new_tokens
 eval_num_beams eval_on_each_dataset eval_on_start eval_packing eval_per_epoch eval_sample_packing
 eval_sequence_len eval_table_size eval_use_gather_object evals_per_epoch evaluation experimental_*
@@ -171,22 +172,22 @@ peft_trainable_token_indices per_device_eval_batch_size pipeline pissa_convert p
 plugins pose_* ppo_* precompute_ref_batch_size predict_with_generate prediction_loss_only pref_bco_weight
 preprocess_iterable preprocessing_* pretrain_multipack_* pretraining_sample_concatenation
 print_param_status processor_type profiler_steps project push_dataset_to_hub push_to_hub qat
-qlora_sharded_model_loading quantization quantization_device_map quantization_method ray_*
-ref_model_adapters ref_model_mixup_alpha ref_model_quantization_bit ref_model_sync_steps relora_*
-repetition_penalty resize_token_embeddings_to_32x resize_vocab resources_per_worker
-restore_callback_states_from_checkpoint reward_model_* ring_attn_func rope_scaling router_aux_loss_coef
-rpo_alpha run_name s2_attention sample_generation sample_packing_* sampling save_on_each_node
-save_only_model saves_per_epoch sdp_attention sequence_parallel_degree shift_attn shrink_embeddings
+qlora_sharded_model_loading quantization quantization_device_map ray_* ref_model_adapters
+ref_model_mixup_alpha ref_model_quantization_bit ref_model_sync_steps relora_* repetition_penalty
+resize_token_embeddings_to_32x resize_vocab resources_per_worker restore_callback_states_from_checkpoint
+reward_model_* ring_attn_func rope_scaling router_aux_loss_coef rpo_alpha run_name s2_attention
+sample_generation sample_packing_* sampling save_first_step save_on_each_node save_only_model
+saves_per_epoch sdp_attention sequence_parallel_degree shift_attn shrink_embeddings
 shuffle_before_merging_datasets shuffle_dataset shuffle_merged_datasets simpo_gamma skip_memory_metrics
 skip_prepare_dataset skip_special_tokens special_tokens split_special_tokens step streaming
-streaming_multipack_buffer_size swanlab_* sync_ref_model temperature test_split_size test_step_trigger
-tf32 thresholds tokenized_path tokenizer_legacy tokenizer_save_jinja_files tokenizer_use_mistral_common
-tokens tool_format top_k top_p torch_compile torch_compile_* torch_empty_cache_steps torchdistx_path
-total_num_tokens total_supervised_tokens trackio_* train_sampling_strategy truncation_mode
-undesirable_weight unsloth_* upcast_* use_adam_mini use_audio_in_video use_cache use_comet use_kernels
-use_kv_cache use_liger_kernel use_mca use_muon use_ray use_reentrant_gc use_swanlab use_unsloth
-use_unsloth_gc use_v1_kernels use_weighting val_step_trigger video_* vllm vllm_* wandb_* warmup_kwargs
-world_size xformers_attention xpu_backend
+streaming_multipack_buffer_size swanlab_* sync_ref_model temperature test_step_trigger tf32 thresholds
+tokenized_path tokenizer_legacy tokenizer_save_jinja_files tokenizer_use_mistral_common tokens tool_format
+top_k top_p torch_compile torch_compile_* torch_empty_cache_steps torchdistx_path total_num_tokens
+total_supervised_tokens trackio_* train_sampling_strategy truncation_mode undesirable_weight unsloth_*
+upcast_* use_adam_mini use_audio_in_video use_cache use_comet use_kernels use_kv_cache use_liger_kernel
+use_mca use_muon use_ray use_reentrant_gc use_swanlab use_unsloth use_unsloth_gc use_v1_kernels
+use_weighting val_step_trigger video_* vllm vllm_* wandb_* warmup_kwargs world_size xformers_attention
+xpu_backend
 """
 UNUSED = tuple(_UNUSED.split())
 
@@ -211,7 +212,6 @@ REFUSED: dict[str, str] = {
     "process_reward_model": "bp-train trains no reward models",
     "relora": "bp-train has no ReLoRA",
     "gptq": "bp-train trains on no GPTQ weights",
-    "unfrozen_parameters": "write full: true, or modules_to_save",
     "lora_target_parameters": "bp-train adapts modules; write lora_target_modules",
     "peft_layers_to_transform": "write targets as a regular expression",
     "peft_layers_pattern": "write targets as a regular expression",

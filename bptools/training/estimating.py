@@ -14,7 +14,7 @@ _PROBE_SECONDS = 0.3
 
 
 def expectations(job: Job, prepared: Prepared) -> dict[str, Any]:
-    """Return {memory, free, steps, seconds}: bytes of one step with the micro batch, and the whole run's time."""
+    """Return {memory, free, steps, seconds}: bytes of one step, and the time of the whole run."""
     from transformers import AutoConfig
 
     from bptools.models.presets import shape_of

@@ -39,6 +39,7 @@ class Emitter:
         self._descriptor = descriptor
 
     def __call__(self, name: str, **facts: Any) -> None:
+        """Say an event with its facts."""
         line = encode({"event": name, **facts})
         try:
             while line:

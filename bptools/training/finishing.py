@@ -36,10 +36,9 @@ def finish(job: Job, prepared: Prepared, trainer: Any, watch: Watch) -> dict[str
     if _take_best(job, trainer, watch):
         result["eval_loss"] = watch.best_loss
     model = trainer.accelerator.unwrap_model(trainer.model)
-    if hasattr(model, "disable_adapter") and not job.settings.adapter and not job.settings.modules_to_save:
-        if prepared.evaluation is not None:
-            with model.disable_adapter():
-                result["eval_loss_before"] = trainer.evaluate().get("eval_loss")
+    if base_returns(job) and prepared.evaluation is not None:
+        with model.disable_adapter():
+            result["eval_loss_before"] = trainer.evaluate().get("eval_loss")
     result["samples"] = samples(job, prepared, model)
     for sample in result["samples"]:
         job.emit("sample", **sample)
@@ -47,13 +46,21 @@ def finish(job: Job, prepared: Prepared, trainer: Any, watch: Watch) -> dict[str
     return result
 
 
+def base_returns(job: Job) -> bool:
+    """Say whether the untrained model can be had again by switching the adapter off."""
+    return job.makes_adapter and not job.settings.adapter and not job.settings.modules_to_save
+
+
 def _take_best(job: Job, trainer: Any, watch: Watch) -> bool:
     """Go back to the best weights if those of the end are not. Say whether that was done."""
-    if not job.settings.keep_best or watch.best_step in (None, trainer.state.global_step):
+    best = watch.best_step
+    if not job.settings.keep_best or best is None or best == trainer.state.global_step:
         return False
-    path = checkpoints.path_of(job.run.file(CHECKPOINTS), watch.best_step or 0)
+    path = checkpoints.path_of(job.run.file(CHECKPOINTS), best)
     if checkpoints.verify(path)[0] is None:
-        job.emit("note", message=f"the checkpoint of step {watch.best_step}, the best, is gone; keeping the last")
+        job.emit(
+            "note", message=f"the checkpoint of step {watch.best_step}, the best, is gone; keeping the last"
+        )
         return False
     from safetensors.torch import load_file
 
@@ -120,7 +127,8 @@ def _prompt_of(record: dict[str, Any]) -> tuple[Any, str]:
             if message["role"] == "assistant" and index:
                 return record["messages"][:index], str(message["content"])
         return [], ""
-    return record["prompt"], str((record.get("chosen") or record.get("completion"))[-1]["content"])
+    answer = record["chosen"] if "chosen" in record else record["completion"]
+    return record["prompt"], str(answer[-1]["content"])
 
 
 def save(job: Job, prepared: Prepared, model: Any) -> None:
@@ -149,7 +157,9 @@ def _name_base(job: Job, folder: str) -> None:
     with open(path, encoding="utf-8") as file:
         config = json.load(file)
     model = job.plan["model"]
-    config["base_model_name_or_path"] = model["name"] if model["kind"] == "hub" else os.path.abspath(model["path"])
+    config["base_model_name_or_path"] = (
+        model["name"] if model["kind"] == "hub" else os.path.abspath(model["path"])
+    )
     config["revision"] = model.get("revision")
     with open(path, "w", encoding="utf-8") as file:
         json.dump(config, file, indent=2, sort_keys=True)

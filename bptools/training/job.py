@@ -53,6 +53,8 @@ def open_job(path: str, emit: Emitter, stop: Stop) -> Job:
     device = choose_device(settings.device, machine)
     wanted = settings.dtype or "auto"
     if wanted == "auto" and device == "cpu" and plan.get("small"):
-        wanted = "float32"  # of a few million weights bfloat16 takes longer: the casts cost more than they save
+        wanted = (
+            "float32"  # of a few million weights bfloat16 takes longer: the casts cost more than they save
+        )
     dtype = choose_dtype(wanted, device, machine, "train")
     return Job(run, plan, settings, device, dtype, emit, stop)

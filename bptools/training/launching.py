@@ -95,7 +95,9 @@ def _environment() -> dict[str, str]:
         **os.environ,
         "PYTHONPATH": os.pathsep.join([root, path]) if path else root,
         "PYTHONUNBUFFERED": "1",
-        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),  # threads that spin starve the others
+        "OMP_WAIT_POLICY": os.environ.get(
+            "OMP_WAIT_POLICY", "passive"
+        ),  # threads that spin starve the others
         "NO_COLOR": "1",
     }
 
@@ -106,8 +108,8 @@ def _explained(run: RunDirectory, code: int, error: Event | None) -> ChildError:
         return ChildError(f"{error['message']}", int(error["code"]))
     if code == -signal.SIGKILL:
         return ChildError(
-            "the training process was killed, most likely for lack of memory; the same line goes on from the last "
-            "checkpoint, --micro-batch 1 takes less",
+            "the training process was killed, most likely for lack of memory; the same line goes on from the "
+            "last checkpoint, --micro-batch 1 takes less",
             71,
         )
     said = _last_line(log)

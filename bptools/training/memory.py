@@ -57,7 +57,9 @@ def estimate(shape: Shape, settings: Settings, *, device: str, rows: int, length
     inside += 4 * (6 * shape.hidden_size + shape.intermediate)
     if not cuda:  # without a fused kernel the attention matrix is there, and products are kept in float32
         inside += 8 * shape.heads * length
-    layers = 2 * shape.hidden_size * shape.layers + inside if settings.checkpointing else inside * shape.layers
+    layers = (
+        2 * shape.hidden_size * shape.layers + inside if settings.checkpointing else inside * shape.layers
+    )
     logits = 6 * min(tokens, 256) * shape.vocab
     return Need(weights, trained, tokens * layers + logits, _CUDA_CONTEXT if cuda else _LIBRARIES)
 
@@ -105,7 +107,10 @@ def largest_micro_batch(shape: Shape, settings: Settings, *, device: str, length
     """Return the most rows per forward pass that the closed form says fit, 0 for none."""
     batch = settings.batch_size or 1
     for rows in range(batch, 0, -1):
-        if batch % rows == 0 and estimate(shape, settings, device=device, rows=rows, length=length).total <= free:
+        if (
+            batch % rows == 0
+            and estimate(shape, settings, device=device, rows=rows, length=length).total <= free
+        ):
             return rows
     return 0
 
@@ -123,13 +128,15 @@ def largest_preset(settings: Settings, *, device: str, free: int) -> Preset | No
     return max(fitting, key=lambda made: made.parameters, default=None)
 
 
-def exact(config: Any, rank: int | None, *, rows: int, length: int, dtype: str, checkpointing: bool) -> dict[str, int]:
-    """Return {weights, trained, activations, total}: bytes of one training step, from the model's config alone.
+def exact(
+    config: Any, rank: int | None, *, rows: int, length: int, dtype: str, checkpointing: bool
+) -> dict[str, int]:
+    """Return {weights, trained, activations, total}: bytes of one training step, by the model's config.
 
     The step is run on fake tensors (torch's FakeTensorMode): shapes and lifetimes are real, nothing is
-    computed or allocated. rank: of an adapter on all linear layers, None where all weights are trained. `activations` is the most
-    that lives at once beside the weights, gradients among them. Attention kernels of a GPU that keep less
-    than the CPU's are not known to it, and neither is the allocator's waste.
+    computed or allocated. rank: of an adapter on all linear layers, None where all weights are trained.
+    `activations` is the most that lives at once beside the weights, gradients among them. Attention kernels
+    of a GPU that keep less than the CPU's are not known to it, and neither is the allocator's waste.
     """
     import weakref
 
@@ -157,7 +164,7 @@ def exact(config: Any, rank: int | None, *, rows: int, length: int, dtype: str, 
         nonlocal now
         now -= alive.pop(key, 0)
 
-    class Live(TorchDispatchMode):
+    class Live(TorchDispatchMode):  # type: ignore[misc]
         def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             result = function(*args, **(kwargs or {}))
             tree_map_only(torch.Tensor, see, result)
@@ -183,7 +190,7 @@ def exact(config: Any, rank: int | None, *, rows: int, length: int, dtype: str, 
 
 
 def _add_lora(model: Any, rank: int) -> None:
-    """Give each linear layer an adapter in float32 and freeze the rest: PEFT's own cannot be made of fakes."""
+    """Give each linear layer an adapter in float32, freeze the rest: PEFT's own cannot be made of fakes."""
     import torch
     from torch.nn.functional import linear
 
@@ -203,7 +210,7 @@ def _add_lora(model: Any, rank: int) -> None:
 
 
 def _head_in_pieces(model: Any, hidden: Any) -> Any:
-    """Return the loss as TRL's fused head computes it: logits of 256 tokens at a time, made again backwards."""
+    """Return the loss as TRL's fused head has it: logits of 256 tokens at a time, made again backwards."""
     import torch
     from torch.nn.functional import cross_entropy
     from torch.utils.checkpoint import checkpoint

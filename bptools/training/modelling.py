@@ -35,7 +35,9 @@ def make_model(job: Job, tokenizer: Any) -> tuple[Any, Any]:
     if settings.quant != "none":
         from peft import prepare_model_for_kbit_training
 
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=bool(settings.checkpointing))
+        model = prepare_model_for_kbit_training(
+            model, use_gradient_checkpointing=bool(settings.checkpointing)
+        )
     if settings.full:
         return model, None
     if settings.adapter:

@@ -68,7 +68,13 @@ def base_model(settings: Settings) -> tuple[dict[str, Any], Preset]:
     from bptools.models.hub import fetch
 
     if settings.method == "pretrain":
-        return {"kind": "none", "name": "scratch", "shown": "scratch", "path": None, "revision": None}, preset("nano", settings.style)
+        return {
+            "kind": "none",
+            "name": "scratch",
+            "shown": "scratch",
+            "path": None,
+            "revision": None,
+        }, preset("nano", settings.style)
     name = resolve(settings.model, settings.revision)
     if settings.trust_remote_code and not (settings.revision or name.kind != "hub"):
         raise UsageError("--trust-remote-code runs code of the hub; pin it with --revision COMMIT")
@@ -82,7 +88,7 @@ def base_model(settings: Settings) -> tuple[dict[str, Any], Preset]:
 
 
 def resolve_revision(settings: Settings, model: dict[str, Any]) -> None:
-    """Put the commit of a hub model into the plan's entry. Raises Unavailable where the hub is out of reach."""
+    """Put the commit of a hub model into the plan's entry. Raises Unavailable where the hub is away."""
     from bptools.models.hub import resolved_revision
 
     if model["kind"] == "hub":
@@ -206,7 +212,9 @@ def _method(settings: Settings, spooled: Spooled) -> Method:
     method = settings.method or METHOD_OF_SHAPE[shape]
     if SHAPES[method] != shape:
         fits = ", ".join(name for name, takes in SHAPES.items() if takes == shape)
-        raise DataError(f"--method {method} takes {SHAPES[method]} records, these are {shape}; {fits} would do")
+        raise DataError(
+            f"--method {method} takes {SHAPES[method]} records, these are {shape}; {fits} would do"
+        )
     if spooled.records == 0:
         raise DataError("no record to train on: all of them are in the evaluation part; see --eval-split")
     return method
@@ -253,7 +261,9 @@ def _place(
     if earlier is not None and earlier["id"] != identity:
         if not request.fresh:
             run.release()
-            raise OutputError(f"'{run.path}' holds another run: {difference(earlier, plan)}; --fresh replaces it")
+            raise OutputError(
+                f"'{run.path}' holds another run: {difference(earlier, plan)}; --fresh replaces it"
+            )
         run.clear()
     if request.fresh:
         run.clear()
@@ -286,7 +296,9 @@ def _adapter_sha256(folder: str) -> str:
     try:
         return sha256_of(os.path.join(folder, "adapter_model.safetensors"))
     except OSError:
-        raise InputError(f"--adapter '{folder}' is no adapter: there is no adapter_model.safetensors in it") from None
+        raise InputError(
+            f"--adapter '{folder}' is no adapter: there is no adapter_model.safetensors in it"
+        ) from None
 
 
 def difference(earlier: dict[str, Any], now: dict[str, Any]) -> str:

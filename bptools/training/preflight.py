@@ -49,7 +49,9 @@ def check_memory(settings: Settings, preset: Preset, name: str) -> dict[str, Any
     free = memory.available(device)
     shape, length = preset.shape, settings.max_length or preset.max_length
     need = memory.estimate(shape, settings, device=device, rows=1, length=length)
-    micro = memory.largest_micro_batch(shape, settings, device=device, length=length, free=free) if free else None
+    micro = (
+        memory.largest_micro_batch(shape, settings, device=device, length=length, free=free) if free else None
+    )
     facts = {"device": device, "need": need.total, "free": free, "micro_batch": micro}
     least = memory.estimate(shape, settings, device=device, rows=1, length=min(length, 128))
     if not free or least.total <= free:

@@ -119,7 +119,11 @@ def _texts(path: str) -> Any:
 
 
 def _why_none(counts: Counts, length: int) -> str:
-    said = [f"{counts.too_long} are longer than {length} tokens (--max-length, --long)"] if counts.too_long else []
+    said = (
+        [f"{counts.too_long} are longer than {length} tokens (--max-length, --long)"]
+        if counts.too_long
+        else []
+    )
     if counts.untrained:
         said.append(f"{counts.untrained} have no token that is learnt (no assistant turn within reach?)")
     return f"none of {counts.records} records is left to train on: {'; '.join(said)}"

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 # of Qwen2: contractions, words with what stands before them, single digits, marks with line ends, white space
 PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
+    r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 _TOKENIZER_BYTES = 40_000_000  # of text for the tokenizer: merges do not change beyond
 _BATCH = 1_000
@@ -59,7 +60,10 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
     inner.train_from_iterator(
         _first_bytes(texts, _TOKENIZER_BYTES),
         trainers.BpeTrainer(
-            vocab_size=vocabulary, special_tokens=[PAD, START, END], initial_alphabet=alphabet, show_progress=False
+            vocab_size=vocabulary,
+            special_tokens=[PAD, START, END],
+            initial_alphabet=alphabet,
+            show_progress=False,
         ),
     )
     return PreTrainedTokenizerFast(

@@ -63,13 +63,13 @@ def row_length(row: Row) -> int:
     if "input_ids" in row:
         return len(row["input_ids"])
     sides = [row[name] for name in ("chosen_ids", "rejected_ids", "completion_ids") if name in row]
-    return len(row["prompt_ids"]) + max(map(len, sides))
+    return int(len(row["prompt_ids"]) + max(map(len, sides)))
 
 
 def trained_tokens(row: Row) -> int:
     """Return how many tokens of a row are learnt."""
     if "labels" in row:
-        return len(row["labels"]) - row["labels"].count(IGNORED)
+        return int(len(row["labels"]) - row["labels"].count(IGNORED))
     return sum(len(row[name]) for name in ("chosen_ids", "rejected_ids", "completion_ids") if name in row)
 
 
@@ -111,7 +111,7 @@ class RowMaker:
         return self._fit(number, ids, ids)
 
     def _fit(self, number: int, ids: list[int], labels: list[int]) -> list[Row]:
-        """Return the rows of one sequence: whole, cut, in pieces, or none. The first label predicts nothing."""
+        """Return the rows of one sequence: whole, cut, in pieces, or none. The first label is never asked."""
         counts, most = self.counts, self._most
         pieces = [(ids, labels)]
         if len(ids) > most:
@@ -145,13 +145,19 @@ class RowMaker:
         # where the template renders a prompt alone otherwise, the answer begins where they part: as in TRL
         shared = min(_common_prefix(prompt, side) for side in sides)
         chosen, rejected = (side[shared:] for side in sides)
-        return self._pair(number, {"prompt_ids": prompt[:shared], "chosen_ids": chosen, "rejected_ids": rejected})
+        return self._pair(
+            number, {"prompt_ids": prompt[:shared], "chosen_ids": chosen, "rejected_ids": rejected}
+        )
 
     def _rated(self, number: int, record: Record) -> list[Row]:
         prompt = self._renderer.encode_prompt(record["prompt"], record.get("tools"))
         whole = self._renderer.encode_chat(record["prompt"] + record["completion"], record.get("tools"))[0]
         shared = _common_prefix(prompt, whole)
-        row = {"prompt_ids": prompt[:shared], "completion_ids": whole[shared:], "label": bool(record["label"])}
+        row = {
+            "prompt_ids": prompt[:shared],
+            "completion_ids": whole[shared:],
+            "label": bool(record["label"]),
+        }
         return self._pair(number, row)
 
     def _pair(self, number: int, row: Row) -> list[Row]:
@@ -203,7 +209,9 @@ def write_rows(path: str, rows: Iterable[Row]) -> None:
 
         def flush() -> None:
             nonlocal writer
-            columns = {name: pa.array([row[name] for row in batch], _type(batch[0][name])) for name in batch[0]}
+            columns = {
+                name: pa.array([row[name] for row in batch], _type(batch[0][name])) for name in batch[0]
+            }
             table = pa.RecordBatch.from_pydict(columns)
             if writer is None:
                 writer = pa.ipc.new_stream(sink, table.schema)

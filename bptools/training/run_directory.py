@@ -1,13 +1,13 @@
 """The directory of one run: its name, what lies in it, and what an earlier run left there.
 
-    runs/nano-3fa09c41d27e/
-        plan.json        what is to be done; written first
-        records.jsonl    the records, as they were read; eval.jsonl the ones held out
-        rows/ checkpoints/   work in progress, gone when the run is finished
-        metrics.jsonl    one line per optimizer step; events.jsonl everything else
-        adapter/         the result (model/ where all weights are trained)
-        loss.png report.html worker.log
-        manifest.json    written last: where it is, all is complete
+runs/nano-3fa09c41d27e/
+    plan.json        what is to be done; written first
+    records.jsonl    the records, as they were read; eval.jsonl the ones held out
+    rows/ checkpoints/   work in progress, gone when the run is finished
+    metrics.jsonl    one line per optimizer step; events.jsonl everything else
+    adapter/         the result (model/ where all weights are trained)
+    loss.png report.html worker.log
+    manifest.json    written last: where it is, all is complete
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class RunDirectory:
         return self.file(plan.get("result", "adapter"))
 
     def finished(self) -> bool:
-        """Say whether it holds a finished run, with its result there and of the size that the manifest says."""
+        """Say whether it holds a finished run: its result is there, of the size that the manifest says."""
         manifest = self.read(MANIFEST)
         if manifest is None:
             return False

@@ -42,11 +42,11 @@ class Settings:
     template_kwargs: dict[str, Any] = field(default_factory=dict, metadata={"recipe": True})
     trust_remote_code: bool = False
     # the method
-    method: Method | None = _recipe()
+    method: Method | None = _recipe()  # noqa: RUF009
     style: str = "balanced"
     beta: float = _recipe(0.1)
     precompute_reference: bool = False
-    model_config: dict[str, Any] | None = _recipe()  # pretrain: the config.json to be
+    model_config: dict[str, Any] | None = _recipe()  # pretrain: the config.json to be  # noqa: RUF009
     vocabulary: int = _recipe(4096)  # pretrain: size of the tokenizer that is made
     # LoRA
     full: bool = _recipe(False)
@@ -95,7 +95,9 @@ class Settings:
 
     def recipe(self) -> dict[str, Any]:
         """Return the settings that change the result."""
-        return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.metadata.get("recipe")}
+        return {
+            entry.name: getattr(self, entry.name) for entry in fields(self) if entry.metadata.get("recipe")
+        }
 
     def as_json(self) -> dict[str, Any]:
         """Return all of them."""
@@ -104,11 +106,15 @@ class Settings:
 
 def from_json(values: dict[str, Any]) -> Settings:
     """Return the settings that `as_json` wrote."""
-    made = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    made: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
     return Settings(**made)
 
 
-def complete(settings: Settings, preset: Preset, method: Method, records: int) -> tuple[Settings, dict[str, str]]:
+def complete(
+    settings: Settings, preset: Preset, method: Method, records: int
+) -> tuple[Settings, dict[str, str]]:
     """Decide every setting that was left open; return them and {name: what decided it}.
 
     preset: in the style of the settings. records: how many there are to train on, before packing.
@@ -141,8 +147,13 @@ def complete(settings: Settings, preset: Preset, method: Method, records: int) -
     decide("warmup", warmup, f"{records} records")
     decide("weight_decay", 0.1 if scratch else 0.0, f"method {method}")
     decide("betas", (0.9, 0.95) if scratch else (0.9, 0.999), f"method {method}")
-    if settings.embedding_learning_rate is None and set(settings.modules_to_save) & {"embed_tokens", "lm_head"}:
-        decide("embedding_learning_rate", (settings.learning_rate or rate) / 10, "a tenth of the learning rate")
+    if settings.embedding_learning_rate is None and set(settings.modules_to_save) & {
+        "embed_tokens",
+        "lm_head",
+    }:
+        decide(
+            "embedding_learning_rate", (settings.learning_rate or rate) / 10, "a tenth of the learning rate"
+        )
     return replace(settings, **values), reasons
 
 
@@ -160,4 +171,8 @@ def _rate(base: float, method: Method, full: bool, records: int) -> tuple[float,
     if method in ("dpo", "orpo", "kto"):
         return base / 40, 0.1, f"method {method}"
     few = 2.5 if records < 1_000 else 1.0
-    return base * few / (10 if full else 1), share, f"preset, {records} records" + (", all weights" if full else "")
+    return (
+        base * few / (10 if full else 1),
+        share,
+        f"preset, {records} records" + (", all weights" if full else ""),
+    )

@@ -51,7 +51,9 @@ def evaluation_share(text: str) -> tuple[float, int]:
         share = 2.0
         most = 0
     if share >= 0.9:
-        raise UsageError(f"--eval-split '{text}' is no share below 90 % and no number of records; write 2% or 100")
+        raise UsageError(
+            f"--eval-split '{text}' is no share below 90 % and no number of records; write 2% or 100"
+        )
     return share, most
 
 

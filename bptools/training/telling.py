@@ -21,7 +21,9 @@ class Teller:
     def __init__(self, messages: Messages, progress: bool, show_rows: int) -> None:
         self._messages = messages
         self._show_rows = show_rows
-        terminal = os.isatty(2) and os.environ.get("TERM", "dumb") != "dumb" and not os.environ.get("NO_COLOR")
+        terminal = (
+            os.isatty(2) and os.environ.get("TERM", "dumb") != "dumb" and not os.environ.get("NO_COLOR")
+        )
         self._progress = progress and terminal
         self._color = terminal
         self._drawn = False
@@ -93,13 +95,13 @@ class Teller:
         if event.get("steps"):
             self._messages.info(
                 f"would make {event['steps']} steps in about {duration(event['seconds'])}, and take "
-                f"{shown_size(event['memory'])} of {event.get('free') and shown_size(event['free'])} beside libraries"
+                f"{shown_size(event['memory'])} of {shown_size(event['free'])} beside libraries"
             )
 
     def _start(self, event: Event) -> None:
         self._messages.info(
-            f"{event['trained']} of {event['parameters']} parameters are trained; {event['steps']} steps, micro batch "
-            f"{event['micro_batch']}"
+            f"{event['trained']} of {event['parameters']} parameters are trained; "
+            f"{event['steps']} steps, micro batch {event['micro_batch']}"
         )
 
     def _note(self, event: Event) -> None:
@@ -135,7 +137,9 @@ class Teller:
         if event.get("final_loss") is not None:
             said.append(f"last loss {event['final_loss']:.4f}")
         if event.get("eval_loss") is not None:
-            before = f"{event['eval_loss_before']:.4f} -> " if event.get("eval_loss_before") is not None else ""
+            before = (
+                f"{event['eval_loss_before']:.4f} -> " if event.get("eval_loss_before") is not None else ""
+            )
             said.append(f"evaluation loss {before}{event['eval_loss']:.4f}")
         self._messages.info(", ".join(said))
 

@@ -1,16 +1,15 @@
 """Training from Python: the same as bp-train, with events instead of lines on a terminal.
 
-    from bptools.training import train
+from bptools.training import train
 
-    result = train("clean.jsonl", preset="nano", on_event=print)
-    result.adapter_path, result.final_loss
+result = train("clean.jsonl", preset="nano", on_event=print)
+result.adapter_path, result.final_loss
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,7 +61,10 @@ def train(
     """
     wanted = Settings(model=model or preset or "nano", **settings)
     pipe_settings = PipelineSettings(
-        sources=[source] if isinstance(source, str) else list(source), output=os.devnull, quiet=True, progress=False
+        sources=[source] if isinstance(source, str) else list(source),
+        output=os.devnull,
+        quiet=True,
+        progress=False,
     )
     from bptools.chat import Options
 
@@ -159,5 +161,3 @@ def result_of(run: RunDirectory) -> RunResult:
         adapter_path=run.file(manifest["path"]),
         metrics=result,
     )
-
-

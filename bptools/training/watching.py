@@ -66,9 +66,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]
     def restore(self, sealed: dict[str, Any], step: int) -> None:
         """Take up what a checkpoint of that step remembers; forget the metrics of later steps."""
         watched = sealed["watched"]
-        self.best_step, self.best_loss = watched["best_step"], watched["best_loss"]
-        if self.best_loss is None:
-            self.best_loss = float("inf")
+        self.best_step = watched["best_step"]
+        self.best_loss = float("inf") if watched["best_loss"] is None else watched["best_loss"]
         self._worse = watched["worse"]
         self.evaluated_at, self.last_eval = watched["evaluated_at"], watched["last_eval"]
         self._tokens = watched["tokens"]
@@ -76,7 +75,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Open the metrics."""
-        self._metrics = open(self._metrics_path, "ab", buffering=0)
+        self._metrics = open(self._metrics_path, "ab", buffering=0)  # noqa: SIM115 - closed at the end of training
         self._began = time.monotonic()
         self._stop.steps_running = True
         if self._tokens:

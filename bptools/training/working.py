@@ -45,8 +45,10 @@ def work(job: Job) -> int:
     trainer.add_callback(watch)
     start = _resume(job, watch, micro)
     trained, total = parameter_counts(trainer.model)
-    job.emit("start", step=watch_step(start), steps=steps, micro_batch=micro, trained=trained, parameters=total)
-    if start is None and prepared.evaluation is not None and not _base_returns(job):
+    job.emit(
+        "start", step=watch_step(start), steps=steps, micro_batch=micro, trained=trained, parameters=total
+    )
+    if start is None and prepared.evaluation is not None and not finishing.base_returns(job):
         watch_before = trainer.evaluate()
         job.emit("eval", step=0, loss=watch_before.get("eval_loss"))
     try:
@@ -56,7 +58,9 @@ def work(job: Job) -> int:
             raise
         return _smaller(job, trainer, watch, micro, prepared.rows_per_step)
     if job.stop.signal:
-        job.emit("note", message=f"stopped at step {trainer.state.global_step}; the same line goes on from there")
+        job.emit(
+            "note", message=f"stopped at step {trainer.state.global_step}; the same line goes on from there"
+        )
         return 128 + job.stop.signal
     result = finishing.finish(job, prepared, trainer, watch)
     result["seconds"] = round(time.monotonic() - begun, 3)
@@ -68,11 +72,6 @@ def work(job: Job) -> int:
 def watch_step(start: str | None) -> int:
     """Return the step that a checkpoint is of, 0 for none."""
     return int(start.rpartition("-")[2]) if start else 0
-
-
-def _base_returns(job: Job) -> bool:
-    """Say whether the untrained model can be had at the end by switching the adapter off."""
-    return job.makes_adapter and not job.settings.adapter and not job.settings.modules_to_save
 
 
 def _trainer(job: Job, prepared: Prepared) -> tuple[Any, int]:
@@ -117,7 +116,7 @@ def _trainer(job: Job, prepared: Prepared) -> tuple[Any, int]:
 
 
 def _reference(job: Job) -> Any:
-    """Return the frozen model that --ref-model names, None where the trained one knows its reference itself."""
+    """Return the frozen model that --ref-model names, None where the trained one is its own reference."""
     folder = job.plan.get("reference")
     if not folder:
         return None
@@ -141,7 +140,9 @@ def micro_batch(job: Job, prepared: Prepared) -> int | None:
         return divisor(batch, 1 if packed else _CPU_TOKENS // prepared.counts.longest)
     micro = divisor(batch, given)
     if micro != given:
-        job.emit("note", message=f"micro batch {given} does not divide the {batch} rows of a step; taking {micro}")
+        job.emit(
+            "note", message=f"micro batch {given} does not divide the {batch} rows of a step; taking {micro}"
+        )
     return micro
 
 
@@ -221,7 +222,10 @@ def _resume(job: Job, watch: Watch, micro: int) -> str | None:
 def _smaller(job: Job, trainer: Any, watch: Watch, micro: int, batch: int) -> int:
     """Memory ran out in the middle: save the last whole step, halve, and let a new child go on."""
     smaller = divisor(batch, micro // 2)
-    job.emit("note", message=f"out of memory at step {trainer.state.global_step + 1}; micro batch {micro} -> {smaller}")
+    job.emit(
+        "note",
+        message=f"out of memory at step {trainer.state.global_step + 1}; micro batch {micro} -> {smaller}",
+    )
     try:
         trainer.model.zero_grad(set_to_none=True)
         release()

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from bptools.training.settings import Settings
 
 
-def common(settings: Settings, *, output: str, micro: int, batch: int, device: str, dtype: str) -> dict[str, Any]:
+def common(
+    settings: Settings, *, output: str, micro: int, batch: int, device: str, dtype: str
+) -> dict[str, Any]:
     """Return the arguments that every trainer takes.
 
     micro, batch: rows per forward pass and per

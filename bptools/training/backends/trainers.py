@@ -1,4 +1,4 @@
-"""The trainers: those of TRL and transformers, with evaluation weighted by tokens and rows taken as they are."""
+"""The trainers: those of TRL and transformers, evaluating by token, taking rows as they are."""
 
 from __future__ import annotations
 
@@ -31,7 +31,12 @@ def make_trainer(
     """
     arguments = common(settings, output=output, micro=micro, batch=batch, device=device, dtype=dtype)
     arguments["max_length"] = settings.max_length
-    given = {"model": model, "train_dataset": train, "eval_dataset": evaluation, "processing_class": tokenizer}
+    given = {
+        "model": model,
+        "train_dataset": train,
+        "eval_dataset": evaluation,
+        "processing_class": tokenizer,
+    }
     method = settings.method
     if method == "pretrain":
         return _pretraining(arguments, given)
@@ -41,19 +46,23 @@ def make_trainer(
     return preference(settings, arguments, given, peft_config, reference)
 
 
-def _supervised(settings: Settings, arguments: dict[str, Any], given: dict[str, Any], peft_config: Any) -> Any:
+def _supervised(
+    settings: Settings, arguments: dict[str, Any], given: dict[str, Any], peft_config: Any
+) -> Any:
     from trl import SFTConfig, SFTTrainer
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
     class Trainer(_with_embedding_rate(SFTTrainer)):  # type: ignore[misc]
         evaluate = _evaluate_by_token
+        data_collator: Any
 
         def _prepare_dataset(self, dataset: Any, *rest: Any) -> Any:
             return dataset  # tokenized and packed already
 
         def get_eval_dataloader(self, *given: Any) -> Any:
             # held-out rows are not packed: they come padded, with a mask
-            collator, self.data_collator = self.data_collator, self.padded_collator
+            collator: Any = self.data_collator
+            self.data_collator = self.padded_collator
             try:
                 return super().get_eval_dataloader(*given)
             finally:
@@ -80,7 +89,9 @@ def _pretraining(arguments: dict[str, Any], given: dict[str, Any]) -> Any:
     return Pretrainer(args=build(TrainingArguments, arguments), data_collator=collate, **given)
 
 
-def _dpo(settings: Settings, arguments: dict[str, Any], given: dict[str, Any], peft_config: Any, reference: Any) -> Any:
+def _dpo(
+    settings: Settings, arguments: dict[str, Any], given: dict[str, Any], peft_config: Any, reference: Any
+) -> Any:
     from trl import DPOConfig, DPOTrainer
 
     class Trainer(DPOTrainer):  # type: ignore[misc]
@@ -91,14 +102,18 @@ def _dpo(settings: Settings, arguments: dict[str, Any], given: dict[str, Any], p
     return Trainer(args=build(DPOConfig, arguments), peft_config=peft_config, ref_model=reference, **given)
 
 
-def _kto(settings: Settings, arguments: dict[str, Any], given: dict[str, Any], peft_config: Any, reference: Any) -> Any:
+def _kto(
+    settings: Settings, arguments: dict[str, Any], given: dict[str, Any], peft_config: Any, reference: Any
+) -> Any:
     from trl import KTOConfig, KTOTrainer
 
     arguments["beta"] = settings.beta
     return KTOTrainer(args=build(KTOConfig, arguments), peft_config=peft_config, ref_model=reference, **given)
 
 
-def _orpo(settings: Settings, arguments: dict[str, Any], given: dict[str, Any], peft_config: Any, reference: Any) -> Any:
+def _orpo(
+    settings: Settings, arguments: dict[str, Any], given: dict[str, Any], peft_config: Any, reference: Any
+) -> Any:
     from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
     arguments["beta"] = settings.beta
@@ -106,7 +121,7 @@ def _orpo(settings: Settings, arguments: dict[str, Any], given: dict[str, Any], 
 
 
 def _with_embedding_rate(base: Any) -> Any:
-    """Return a trainer class that gives embeddings and head a learning rate of their own, where one is set."""
+    """Return a trainer class that gives embeddings and head a learning rate of their own, if one is set."""
 
     class WithEmbeddingRate(base):  # type: ignore[misc]
         embedding_learning_rate: float | None = None
@@ -125,7 +140,9 @@ def _with_embedding_rate(base: Any) -> Any:
             for group in list(optimizer.param_groups):
                 moved = [parameter for parameter in group["params"] if id(parameter) in apart]
                 if moved:
-                    group["params"] = [parameter for parameter in group["params"] if id(parameter) not in apart]
+                    group["params"] = [
+                        parameter for parameter in group["params"] if id(parameter) not in apart
+                    ]
                     settings = {name: value for name, value in group.items() if name != "params"}
                     optimizer.add_param_group({**settings, "params": moved, "lr": rate})
             return optimizer
