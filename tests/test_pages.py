@@ -63,6 +63,7 @@ def write_inputs(folder: Path) -> None:
     (folder / "bad.jsonl").write_text(
         lines({"file": "a", "line": 1, "reason": "r", "detail": "", "raw": "{"})
     )
+    (folder / "axolotl.yaml").write_text("base_model: Qwen/Qwen2.5-0.5B-Instruct\nadapter: lora\nlora_r: 8\n")
     (folder / "pairs.jsonl").write_text(lines(PAIR, PAIR))
     for name, text in {"chats/one.jsonl": lines(CHAT), "docs/page.md": "# Title\n\nSome words.\n"}.items():
         (folder / name).parent.mkdir()

@@ -10,7 +10,26 @@ from typing import Any
 
 from bptools.training.events import Event
 
-WORDS = "the quick brown fox jumps over lazy dog and sleeps in warm sun one two three please answer".split()
+WORDS = [
+    "the",
+    "quick",
+    "brown",
+    "fox",
+    "jumps",
+    "over",
+    "lazy",
+    "dog",
+    "and",
+    "sleeps",
+    "in",
+    "warm",
+    "sun",
+    "one",
+    "two",
+    "three",
+    "please",
+    "answer",
+]
 
 
 def sentence(chance: random.Random, words: int) -> str:

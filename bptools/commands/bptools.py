@@ -5,7 +5,7 @@ bptools doctor --json | jq .devices
 
 from __future__ import annotations
 
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn, Optional
 
 import typer
 
@@ -22,7 +22,7 @@ Json = Annotated[bool, option("--json", help="Write JSON instead of lines for a 
 def bptools(context: typer.Context, version: Annotated[bool, cli.version_option()] = False) -> None:
     """Look after the toolbox: what it has, what is missing, what it is."""
     if context.invoked_subcommand is None:
-        raise UsageError("no command given: doctor, list or version; see bptools --help")
+        raise UsageError("no command given: doctor, list, presets, runs or version; see bptools --help")
 
 
 @app.command()
@@ -51,6 +51,75 @@ def list_(json: Json = False) -> None:
         return
     width = max(len(entry.name) for entry in COMMANDS)
     typer.echo("".join(f"{entry.name:<{width}}  {entry.summary}\n" for entry in COMMANDS), nl=False)
+
+
+@app.command()
+def presets(
+    names: Annotated[
+        Optional[list[str]],
+        typer.Argument(metavar="[NAME]...", show_default=False, help="Presets; default: all of them."),
+    ] = None,
+    style: Annotated[
+        Literal["fast", "balanced", "quality"],
+        option("--style", help="How much is spent on training."),
+    ] = "balanced",
+    json: Json = False,
+) -> None:
+    """Show the models that have a short name, and the settings for training them."""
+    from bptools.models.presets import PRESETS, as_json, preset, table
+
+    chosen = [preset(name, style) for name in names or PRESETS]
+    typer.echo("".join(_json(as_json(one)) for one in chosen) if json else table(chosen), nl=False)
+
+
+@app.command()
+def runs(
+    folder: Annotated[
+        Optional[list[str]],
+        typer.Argument(
+            metavar="[DIR|RUN]...",
+            show_default=False,
+            help="Where runs are, default BP_RUNS or runs; with --compare runs.",
+        ),
+    ] = None,
+    compare: Annotated[
+        bool, option("--compare", help="Show in what the named runs differ, side by side.")
+    ] = False,
+    prune: Annotated[
+        bool, option("--prune", help="Remove the runs that the three options after this name.")
+    ] = False,
+    keep: Annotated[Optional[int], option("--keep", min=0, metavar="N", help="Not the newest N.")] = None,
+    older_than: Annotated[
+        Optional[str],
+        option("--older-than", metavar="DURATION", help="Only what has not written for so long: 12h, 30d."),
+    ] = None,
+    unfinished: Annotated[bool, option("--unfinished", help="Only what was not finished.")] = False,
+    dry_run: Annotated[
+        bool, option("--dry-run", "-n", help="With --prune: only say what would be removed.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """List the runs of bp-train, compare some, or remove old ones."""
+    from bptools.core.messages import Messages
+    from bptools.training.runs_report import compared, listed, pruned, pruning_of
+
+    messages, paths = Messages("bptools"), folder or []
+    wanted = pruning_of(prune, keep, older_than, unfinished, dry_run)
+    if wanted is not None and compare:
+        raise UsageError("--compare and --prune are two things to do; take one")
+    if not compare and len(paths) > 1:
+        raise UsageError(f"one folder at a time, not {len(paths)}; --compare takes several runs")
+    where = paths[0] if paths else None
+    failed = None
+    if compare:
+        text = compared(paths, json, messages)
+    elif wanted is not None:
+        text, failed = pruned(where, wanted, dry_run, json, messages)
+    else:
+        text = listed(where, json, messages)
+    typer.echo(text, nl=False)
+    if failed is not None:
+        raise failed
 
 
 @app.command("version")

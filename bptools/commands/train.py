@@ -54,7 +54,7 @@ def train(
     loss_on: Annotated[Literal["assistant", "all"], option("--loss-on", help="What of a chat is learnt.")] = "assistant",
     max_records: Annotated[Number, option("--max-records", "--max-samples", min=1, metavar="N", help="Train on the first N records.")] = None,
     role_map: Annotated[Texts, option("--role-map", metavar="NAME=ROLE", help="Say what an unknown role is; may be repeated.")] = None,
-    eval_files: Annotated[Texts, option("--eval", metavar="SOURCE", help="Evaluate on these records instead of a part of the others; may be repeated.")] = None,
+    eval: Annotated[Texts, option("--eval", metavar="SOURCE", help="Evaluate on these records instead of a part of the others; may be repeated.")] = None,
     eval_split: Annotated[str, option("--eval-split", metavar="SHARE|N", help="How much to hold out for evaluation, at most 200 records of a share.")] = "2%",
     eval_every: Annotated[Text, option("--eval-every", "--eval-steps", metavar="N|at:N,N", help="Evaluate every N steps, or at these; and at the end.")] = None,
     early_stopping: Annotated[Number, option("--early-stopping", min=1, metavar="N", help="Stop after N evaluations without a better one.")] = None,

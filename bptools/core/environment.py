@@ -20,7 +20,9 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
         "filelock>=3.12", "backports.zstd>=1.0", "tomli>=2",
     ),
     "hf": ("datasets>=3.0", "pyarrow>=15"),
-    "train": ("torch>=2.4", "transformers>=4.51", "peft>=0.15", "trl>=0.19", "accelerate>=1.2"),
+    "train": (
+        "torch>=2.4", "transformers>=4.51", "peft>=0.15", "trl>=0.19", "accelerate>=1.2", "matplotlib>=3.8",
+    ),
     "redact": ("phonenumbers>=9",),
     "language": ("py3langid>=0.4", "numpy>=2"),
     "bnb": ("bitsandbytes>=0.45",),

@@ -32,9 +32,11 @@ def option(*names: str, **settings: Any) -> Any:
 def _read_config(context: typer.Context, files: list[str] | None) -> list[str] | None:
     """Put the configuration files below flags and variables (an eager callback)."""
     known = {parameter.name for parameter in context.command.params if parameter.name}
-    values, origins = layered(context.info_name or "", list(files or []), known)
-    context.default_map = values
-    context.meta["bptools.origins"] = origins
+    found = layered(context.info_name or "", list(files or []), known)
+    context.default_map = found.values
+    context.meta["bptools.origins"] = found.origins
+    context.meta["bptools.warnings"] = found.warnings
+    context.meta["bptools.either"] = found.either
     return files
 
 
@@ -124,7 +126,9 @@ def _with_options(
         own_names = [parameter.name for parameter in own]
 
         def wrapper(ctx: typer.Context, **values: Any) -> None:
+            _drop_alternatives(ctx, values)
             chosen = {key: values[key] for key in own_names}
+            _say_warnings(ctx, values)
             if values["show_config"]:
                 typer.echo(show_config(ctx), nl=False)
                 return
@@ -139,6 +143,28 @@ def _with_options(
         return wrapper
 
     return decorate
+
+
+def _drop_alternatives(context: typer.Context, values: dict[str, Any]) -> None:
+    """Drop what a file says of an option where a flag or variable sets its alternative: --steps, and epochs."""
+    for pair in context.meta.get("bptools.either", ()):
+        for weak, strong in (pair, pair[::-1]):
+            sources = [context.get_parameter_source(name) for name in (weak, strong)]
+            kinds = [source.name if source is not None else "" for source in sources]
+            if kinds[0] == "DEFAULT_MAP" and kinds[1] in ("COMMANDLINE", "ENVIRONMENT"):
+                values[weak] = context.params[weak] = None
+                context.meta["bptools.origins"][weak] += f", but --{strong.replace('_', '-')}"
+
+
+def _say_warnings(context: typer.Context, values: dict[str, Any]) -> None:
+    """Say what of the configuration files is not used."""
+    warnings = context.meta.get("bptools.warnings")
+    if warnings:
+        from bptools.core.messages import Messages
+
+        messages = Messages(context.info_name or "", as_json=values["log_format"] == "json")
+        for text in warnings:
+            messages.warn(text)
 
 
 def _parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
@@ -214,4 +240,8 @@ def show_config(context: typer.Context) -> str:
             lines.append(f"# {name} is not set  # {origin}")
         else:
             lines.append(f"{name} = {json.dumps(value, ensure_ascii=False)}  # {origin}")
+    sources = context.get_parameter_source("sources") if "sources" in context.params else None
+    if sources is not None and sources.name == "DEFAULT_MAP":  # an argument: no bptools.toml has it
+        origin = context.meta["bptools.origins"]["sources"]
+        lines.append(f"# sources = {json.dumps(context.params['sources'], ensure_ascii=False)}  # {origin}")
     return "\n".join(lines) + "\n"

@@ -6,7 +6,7 @@ A file holds tables named after commands (`[bp-chatml]`); a `-c` file may be fla
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 from bptools.core.errors import ConfigError
 from bptools.core.registry import COMMANDS
@@ -14,6 +14,22 @@ from bptools.core.streams import reason_of
 
 PROJECT_FILE = "bptools.toml"
 _NEVER_FROM_A_FILE = {"config", "show_config", "help", "sources", "version"}
+
+# Commands that also understand the keys of other tools' files: a module with
+# `translate([(path, content)] weakest first, option names) -> Layered`, loaded when a file says anything.
+TRANSLATORS = {"bp-train": "bptools.training.config_keys"}
+
+
+class Layered(NamedTuple):
+    """What the configuration files say: {parameter: value}, {parameter: where}, and what to warn of.
+
+    either: parameters of which only one can hold; a flag for one drops what a file says of the other.
+    """
+
+    values: dict[str, Any]
+    origins: dict[str, str]
+    warnings: list[str]
+    either: tuple[tuple[str, str], ...] = ()
 
 
 def load_dotenv(path: str = ".env") -> None:
@@ -38,22 +54,38 @@ def user_config_file() -> str:
     return os.path.join(base, "bptools", "config.toml")
 
 
-def layered(command: str, config_files: list[str], known: set[str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return ({parameter: value}, {parameter: file}) of all configuration files, the strongest winning.
+def layered(command: str, config_files: list[str], known: set[str]) -> Layered:
+    """Return what all configuration files say, the strongest winning.
 
     `known` are the command's parameter names. Raises ConfigError for unreadable files and unknown keys.
     """
+    automatic = [path for path in (user_config_file(), PROJECT_FILE) if os.path.exists(path)]
+    files = [(path, False) for path in automatic] + [(path, True) for path in config_files]
+    layers = [(path, _section(command, path, flat_allowed)) for path, flat_allowed in files]
+    layers = [(path, content) for path, content in layers if content]
+    known = known - _NEVER_FROM_A_FILE
+    if layers and command in TRANSLATORS:
+        import importlib
+
+        found: Layered = importlib.import_module(TRANSLATORS[command]).translate(layers, known)
+    else:
+        found = _merged(command, layers, known)
+    return found._replace(values={name: _plain(value) for name, value in found.values.items()})
+
+
+def _merged(command: str, layers: list[tuple[str, dict[str, Any]]], known: set[str]) -> Layered:
+    """Merge files that only hold the command's own keys."""
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    automatic = [path for path in (user_config_file(), PROJECT_FILE) if os.path.exists(path)]
-    for path, flat_allowed in [(path, False) for path in automatic] + [(path, True) for path in config_files]:
-        for key, value in _section(command, path, flat_allowed).items():
+    for path, content in layers:
+        for key, value in content.items():
             name = key.replace("-", "_")
-            if name not in known or name in _NEVER_FROM_A_FILE:
-                raise ConfigError(f"{path}: unknown key '{key}' for {command}{_nearest(name, known)}")
-            values[name] = _plain(value)
+            if name not in known:
+                raise ConfigError(f"{path}: unknown key '{key}' for {command}{nearest(name, known)}")
+            both = isinstance(value, dict) and isinstance(values.get(name), dict)
+            values[name] = {**values[name], **value} if both else value
             origins[name] = path
-    return values, origins
+    return Layered(values, origins, [])
 
 
 def _section(command: str, path: str, flat_allowed: bool) -> dict[str, Any]:
@@ -71,7 +103,7 @@ def _section(command: str, path: str, flat_allowed: bool) -> dict[str, Any]:
         elif flat_allowed:
             section[key] = value
         else:
-            raise ConfigError(f"{path}: unknown table '{key}'{_nearest(key, names)}")
+            raise ConfigError(f"{path}: unknown table '{key}'{nearest(key, names)}")
     return section
 
 
@@ -129,7 +161,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _nearest(key: str, known: set[str]) -> str:
+def nearest(key: str, known: set[str]) -> str:
+    """Return `; did you mean 'KEY'?` for the most similar of the known keys, or nothing."""
     import difflib
 
     close = difflib.get_close_matches(key, sorted(known), 1)

@@ -109,7 +109,7 @@ def _pipeline(reading: PipelineSettings) -> Pipeline:
 
 
 def _evaluation(reading: PipelineSettings, given: dict[str, Any]) -> Pipeline | None:
-    sources = given["eval_files"]
+    sources = given["eval"]
     if not sources:
         return None
     values = {name: getattr(reading, name) for name in PipelineSettings.__slots__}

@@ -233,7 +233,7 @@ def finish(
             drop("eval_every")
         if when.value == "no":
             atoms.setdefault("eval_every", Atom("never", when.said))
-            if "eval_files" not in atoms:
+            if "eval" not in atoms:
                 atoms.setdefault("eval_split", Atom("0", when.said))
         else:
             unused[when.said.path].append(when.said.shown)
@@ -244,7 +244,7 @@ def finish(
         and atoms["quant"].value != "none"
     ):
         raise disagree(atoms["full"].said, atoms["quant"].said)
-    if "eval_files" in atoms and "eval_split" in atoms and atoms["eval_split"].value == "0":
+    if "eval" in atoms and "eval_split" in atoms and atoms["eval_split"].value == "0":
         del atoms["eval_split"]
     values = {option: atom.value for option, atom in atoms.items()}
     origins = {option: atom.said.origin(option) for option, atom in atoms.items()}

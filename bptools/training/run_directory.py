@@ -102,7 +102,8 @@ class RunDirectory:
         manifest = self.read(MANIFEST)
         if manifest is None:
             return False
-        files = manifest.get("files", {})
+        result = f"{manifest.get('path')}/"
+        files = {name: entry for name, entry in manifest.get("files", {}).items() if name.startswith(result)}
         return bool(files) and all(
             os.path.isfile(self.file(name)) and os.path.getsize(self.file(name)) == entry["bytes"]
             for name, entry in files.items()

@@ -11,7 +11,6 @@ import time
 from typing import Any
 
 import orjson
-from transformers import TrainerCallback
 
 from bptools.training import checkpoints
 from bptools.training.events import Emitter
@@ -22,7 +21,7 @@ _STEP_FIELDS = ("loss", "learning_rate", "grad_norm", "mean_token_accuracy", "nu
                 "rewards/accuracies")  # fmt: skip
 
 
-class Watch(TrainerCallback):  # type: ignore[misc]
+class Watch:
     """Writes metrics.jsonl and events, evaluates, seals checkpoints, finds the best, stops when asked."""
 
     def __init__(
@@ -146,6 +145,21 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             os.fsync(self._metrics.fileno())
             self._metrics.close()
             self._metrics = None
+
+
+def as_callback(watch: Watch) -> Any:
+    """Return the callback of transformers that calls a watch."""
+    from transformers import TrainerCallback
+
+    class Callback(TrainerCallback):  # type: ignore[misc]
+        on_train_begin = watch.on_train_begin
+        on_step_end = watch.on_step_end
+        on_log = watch.on_log
+        on_evaluate = watch.on_evaluate
+        on_save = watch.on_save
+        on_train_end = watch.on_train_end
+
+    return Callback()
 
 
 def cut_lines(path: str, step: int) -> None:

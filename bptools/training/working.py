@@ -18,7 +18,7 @@ from bptools.training.rows import row_length
 from bptools.training.run_directory import CHECKPOINTS, METRICS, RESULT
 from bptools.training.settings import Settings
 from bptools.training.triggers import parse_trigger, spaced
-from bptools.training.watching import Watch
+from bptools.training.watching import Watch, as_callback
 
 AGAIN = 120  # exit status: start the child again, with the micro batch that the run directory says
 _STATE = "state.json"
@@ -42,7 +42,7 @@ def work(job: Job) -> int:
     steps = steps_of(job.settings, len(trainer.train_dataset), prepared.rows_per_step)
     watch = _watch(job, micro, steps)
     watch.trainer = trainer
-    trainer.add_callback(watch)
+    trainer.add_callback(as_callback(watch))
     start = _resume(job, watch, micro)
     trained, total = parameter_counts(trainer.model)
     job.emit(

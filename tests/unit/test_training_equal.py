@@ -56,7 +56,9 @@ def bare_trl(base: str, source: str, folder: Path, packing: bool, micro: int, st
 
 @pytest.mark.parametrize("packing", [False, True])
 def test_the_losses_of_a_bare_trl_script(base: str, chats: str, tmp_path: Path, packing: bool) -> None:
-    run = Run(chats, tmp_path / "runs", model=base, packing=packing, micro_batch=1 if packing else 4, **SETTINGS).finish()
+    run = Run(
+        chats, tmp_path / "runs", model=base, packing=packing, micro_batch=1 if packing else 4, **SETTINGS
+    ).finish()
     micro = run.manifest["result"]["micro_batch"]
     rows = run.manifest["result"]["rows_per_step"]
     expected = bare_trl(base, chats, tmp_path / "trl", packing, micro, rows)
