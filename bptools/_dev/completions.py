@@ -16,6 +16,7 @@ from bptools._dev.parameters import Interface, Parameter
 SHELLS = {"bash": "{}", "zsh": "_{}", "fish": "{}.fish"}  # shell -> name of a command's file
 _FILES = {"FILE", "SOURCE", "PATH"}  # what an option's placeholder says of its value
 _FOLDERS = {"DIR"}
+_ZSH_OPTIONS = re.compile(r"^(\w+)_options=\($(.*?)^\)$", re.MULTILINE | re.DOTALL)  # of a (sub)command
 
 
 def completion(face: Interface, shell: str) -> str:
@@ -24,9 +25,10 @@ def completion(face: Interface, shell: str) -> str:
     if shell == "zsh":
         # shtab's specification of several operands excludes itself, so that zsh completes the first one only;
         # and its guard, which looks for that specification, would add subcommands that do not exist
-        script, several = re.subn(r'^  "\(\*\)::', '  "*:', script, flags=re.MULTILINE)
-        if several:
-            script = script.replace("_defaults_added=0", "_defaults_added=1")
+        script = re.sub(r'^  "\(\*\)::', '  "*:', script, flags=re.MULTILINE)
+        for name, options in _ZSH_OPTIONS.findall(script):
+            if '\n  "*:' in options:
+                script = script.replace(f"\n{name}_defaults_added=0", f"\n{name}_defaults_added=1")
     return "\n".join(line.rstrip() for line in script.split("\n")).rstrip("\n") + "\n"
 
 

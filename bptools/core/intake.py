@@ -212,7 +212,9 @@ class Intake:
 
     def _open(self, source: Source) -> None:
         self.source = source
-        options = ReadOptions(self.settings.input_format, self.settings.split_on)
+        options = ReadOptions(
+            self.settings.input_format, self.settings.split_on, otherwise=self.settings.otherwise
+        )
         if source.kind == "hub":
             from bptools.core.sources.hub import HubReader
 

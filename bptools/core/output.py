@@ -187,7 +187,7 @@ class AtomicFile(Output):
         if self._fd >= 0:
             with contextlib.suppress(OSError):
                 os.close(self._fd)
-            self._fd = -1
+            self._fd = self._raw.fd = -1  # a number that another file may get
 
 
 def open_output(name: str, line_buffered: bool = False) -> Output:

@@ -10,7 +10,7 @@ class PipelineSettings:
 
     __slots__ = (
         "dropped", "explain", "field_map", "input_format", "limit", "line_buffered", "log_json",
-        "max_rejects", "output", "progress", "quiet", "rejects", "report", "resolved", "skip",
+        "max_rejects", "otherwise", "output", "progress", "quiet", "rejects", "report", "resolved", "skip",
         "slice", "sources", "split_on", "strict", "tag", "text_field", "verbose",
     )  # fmt: skip
 
@@ -19,6 +19,7 @@ class PipelineSettings:
         self.output = "-"
         self.input_format: str | None = None
         self.split_on = "file"
+        self.otherwise = "jsonl"  # the container of what shows none; text where prompts are read
         self.text_field: str | None = None
         self.field_map: dict[str, str] = {}
         self.skip = 0

@@ -11,7 +11,8 @@ class Command(NamedTuple):
     name: str
     module: str
     summary: str
-    kind: str  # data (records in, records out), artifact (makes a path), service, umbrella
+    kind: str
+    """data (records in, records out), model (the same, by a model), artifact (a path), service, umbrella."""
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -19,7 +20,14 @@ COMMANDS: tuple[Command, ...] = (
     Command("bp-chatml", "bptools.commands.chatml", "any chat data to clean records", "data"),
     Command("bp-filter", "bptools.commands.filter", "keep what is good, say why the rest went", "data"),
     Command("bp-dedup", "bptools.commands.dedup", "keep the first of what says the same", "data"),
-    Command("bptools", "bptools.commands.bptools", "the toolbox itself: doctor, list, version", "umbrella"),
+    Command("bp-generate", "bptools.commands.generate", "answers of one model or several", "model"),
+    Command("bp-train", "bptools.commands.train", "records to an adapter, on any machine", "artifact"),
+    Command(
+        "bptools",
+        "bptools.commands.bptools",
+        "the toolbox itself: doctor, list, presets, runs, version",
+        "umbrella",
+    ),
 )
 
 

@@ -50,8 +50,8 @@ function _shtab_bptools_using
   test "$_shtab_bptools_cmdpath" = "$argv"
 end
 
-set -g _shtab_bptools_commands doctor list version
-set -g _shtab_bptools_opts_with_value
+set -g _shtab_bptools_commands doctor list presets runs version
+set -g _shtab_bptools_opts_with_value --keep --older-than --style
 
 complete -c bptools -e
 complete -c bptools -f
@@ -65,6 +65,20 @@ complete -c bptools -n '_shtab_bptools_using doctor' -s h -l help -d 'Show this 
 complete -c bptools -n '_shtab_bptools_using; and test $_shtab_bptools_npos -eq 0' -a list -d 'List the commands.'
 complete -c bptools -n '_shtab_bptools_using list' -l json -d 'Write JSON instead of lines for a person'
 complete -c bptools -n '_shtab_bptools_using list' -s h -l help -d 'Show this message and exit'
+complete -c bptools -n '_shtab_bptools_using; and test $_shtab_bptools_npos -eq 0' -a presets -d 'Show the models that have a short name, and the settings for training them.'
+complete -c bptools -n '_shtab_bptools_using presets' -l style -xka "fast balanced quality" -d 'How much is spent on training'
+complete -c bptools -n '_shtab_bptools_using presets' -l json -d 'Write JSON instead of lines for a person'
+complete -c bptools -n '_shtab_bptools_using presets' -s h -l help -d 'Show this message and exit'
+complete -c bptools -n '_shtab_bptools_using; and test $_shtab_bptools_npos -eq 0' -a runs -d 'List the runs of bp-train, compare some, or remove old ones.'
+complete -c bptools -n '_shtab_bptools_using runs' -l compare -d 'Show in what the named runs differ, side by side'
+complete -c bptools -n '_shtab_bptools_using runs' -l prune -d 'Remove the runs that the three options after this name'
+complete -c bptools -n '_shtab_bptools_using runs' -l keep -x -d 'Not the newest N'
+complete -c bptools -n '_shtab_bptools_using runs' -l older-than -x -d 'Only what has not written for so long'
+complete -c bptools -n '_shtab_bptools_using runs' -l unfinished -d 'Only what was not finished'
+complete -c bptools -n '_shtab_bptools_using runs' -s n -l dry-run -d 'With --prune'
+complete -c bptools -n '_shtab_bptools_using runs' -l json -d 'Write JSON instead of lines for a person'
+complete -c bptools -n '_shtab_bptools_using runs' -s h -l help -d 'Show this message and exit'
+complete -c bptools -n '_shtab_bptools_using runs; and test $_shtab_bptools_npos -ge 0' -ka "(__fish_complete_directories)" -d 'Where runs are, default BP_RUNS or runs'
 complete -c bptools -n '_shtab_bptools_using; and test $_shtab_bptools_npos -eq 0' -a version -d 'Print the version.'
 complete -c bptools -n '_shtab_bptools_using version' -l json -d 'Write JSON instead of lines for a person'
 complete -c bptools -n '_shtab_bptools_using version' -s h -l help -d 'Show this message and exit'

@@ -13,7 +13,7 @@ from tests.bench.data import write_array, write_jsonl
 from tests.bench.filtering import measure_filter, measure_rules
 from tests.bench.measure import interleaved, once
 
-PARTS = ("streams", "dedup")
+PARTS = ("streams", "dedup", "train")
 
 
 def main() -> None:
@@ -35,6 +35,10 @@ def main() -> None:
         from tests.bench.dedup import measure_dedup
 
         measure_dedup(chosen.runs, chosen.data, chosen.peers, chosen.records)
+    elif chosen.only == "train":
+        from tests.bench.training import measure_training
+
+        measure_training(chosen.runs)
     else:
         measure_streams(chosen)
 

@@ -7,8 +7,11 @@ from pathlib import Path
 
 from bptools.core.registry import COMMANDS
 from tests.golden import ROOT, Outcome, environment
+from tests.tiny import shared_model
 
 DATA_COMMANDS = [entry.name for entry in COMMANDS if entry.kind == "data"]
+MODEL_COMMANDS = [entry.name for entry in COMMANDS if entry.kind == "model"]
+READING_COMMANDS = DATA_COMMANDS + MODEL_COMMANDS  # for promises that are kept before a model is loaded
 ALL_COMMANDS = [entry.name for entry in COMMANDS]
 
 # the options that make a command pass every record on; a new data command adds its own if it needs some
@@ -28,7 +31,8 @@ def many(times: int) -> bytes:
 
 def invocation(name: str, *options: str) -> list[str]:
     """Return the argument vector of a command as the checkout runs it."""
-    return [str(ROOT / "bin" / name), *PASS_ALL.get(name, []), *options]
+    model = ["--model", shared_model(), "--max-new-tokens", "4"] if name in MODEL_COMMANDS else []
+    return [str(ROOT / "bin" / name), *PASS_ALL.get(name, []), *model, *options]
 
 
 def run(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.commands import ALL_COMMANDS, DATA_COMMANDS, GOOD, invocation, many, run
+from tests.contract.commands import ALL_COMMANDS, DATA_COMMANDS, GOOD, READING_COMMANDS, invocation, many, run
 from tests.golden import environment
 
 
@@ -40,7 +40,7 @@ def test_help_and_version_go_to_stdout(name: str, tmp_path: Path) -> None:
     assert run(name, "--version", cwd=tmp_path).stdout.decode().startswith(name)
 
 
-@pytest.mark.parametrize("name", DATA_COMMANDS)
+@pytest.mark.parametrize("name", READING_COMMANDS)
 def test_missing_source_is_66(name: str, tmp_path: Path) -> None:
     outcome = run(name, "no-such.jsonl", cwd=tmp_path)
     assert outcome.code == 66
@@ -50,7 +50,7 @@ def test_missing_source_is_66(name: str, tmp_path: Path) -> None:
     assert "did you mean hf:owner/name?" in one_line(outcome.stderr, name)
 
 
-@pytest.mark.parametrize("name", DATA_COMMANDS)
+@pytest.mark.parametrize("name", READING_COMMANDS)
 def test_output_that_cannot_be_created_is_73(name: str, tmp_path: Path) -> None:
     outcome = run(name, "-o", "missing/out.jsonl", stdin=GOOD, cwd=tmp_path)
     assert outcome.code == 73
@@ -77,7 +77,7 @@ def test_a_full_device_is_74(name: str, target: str, tmp_path: Path) -> None:
     assert "no space left on device" in one_line(done.stderr, name)
 
 
-@pytest.mark.parametrize("name", DATA_COMMANDS)
+@pytest.mark.parametrize("name", READING_COMMANDS)
 def test_bad_configuration_is_78(name: str, tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("limt: 3\n")
     outcome = run(name, "-c", "a.yaml", cwd=tmp_path)
@@ -87,7 +87,7 @@ def test_bad_configuration_is_78(name: str, tmp_path: Path) -> None:
     assert run(name, cwd=tmp_path).code == 78
 
 
-@pytest.mark.parametrize("name", DATA_COMMANDS)
+@pytest.mark.parametrize("name", READING_COMMANDS)
 def test_precedence_and_show_config(name: str, tmp_path: Path) -> None:
     (tmp_path / "bptools.toml").write_text(
         f'[{name}]\nlimit = 1\nskip = 1\nmax-rejects = "9"\nreport = "t"\n'
@@ -143,7 +143,7 @@ def test_reading_its_own_output_is_refused(name: str, tmp_path: Path) -> None:
     assert run(name, "a.jsonl", "-o", "a.jsonl", cwd=tmp_path).code == 0
 
 
-@pytest.mark.parametrize("name", DATA_COMMANDS)
+@pytest.mark.parametrize("name", READING_COMMANDS)
 def test_outputs_do_not_replace_each_other_or_a_source(name: str, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(GOOD)
     assert run(name, "a.jsonl", "--rejects", "./a.jsonl", cwd=tmp_path).code == 2

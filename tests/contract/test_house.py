@@ -33,7 +33,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 def test_names_are_told_once() -> None:
     assert len(set(NAMES)) == len(NAMES)
     assert len({entry.module for entry in COMMANDS}) == len(COMMANDS)
-    assert {entry.kind for entry in COMMANDS} <= {"data", "artifact", "service", "umbrella"}
+    assert {entry.kind for entry in COMMANDS} <= {"data", "model", "artifact", "service", "umbrella"}
 
 
 def test_entry_points_are_the_registry() -> None:

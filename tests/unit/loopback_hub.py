@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 Repositories = dict[str, dict[str, bytes]]
 _ROUTE = re.compile(
-    r"/api/datasets/(?P<name>[^/]+(?:/[^/]+)?)(?:/(?P<what>revision|tree|paths-info)/(?P<rest>.+))?"
+    r"/api/(?:datasets|models)/(?P<name>[^/]+(?:/[^/]+)?)(?:/(?P<what>revision|tree|paths-info)/(?P<rest>.+))?"
 )
 _FILE = re.compile(r"(?:/datasets)?/(?P<name>[^/]+(?:/[^/]+)?)/resolve/(?P<rev>[^/]+)/(?P<path>.+)")
 
@@ -28,6 +28,8 @@ class LoopbackHub:
         self.repositories = repositories
         self.gated = gated
         self.requests: list[str] = []
+        self.cut: dict[str, int] = {}  # {path: bytes after which the connection is closed}
+        self.ranges: list[tuple[str, int]] = []  # (path, first byte asked for) of every file sent
         hub = self
 
         class Handler(_Handler):
@@ -91,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(403, "GatedRepo", "Access to dataset is restricted")
             return
         if "path" in parts:
-            self._file(files.get(parts["path"]), commit)
+            self._file(parts["path"], files.get(parts["path"]), commit)
             return
         if parts["what"] == "tree":
             folder = parts["rest"].partition("/")[2]
@@ -135,7 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._send(200, json.dumps(list(entries.values())).encode())
 
-    def _file(self, data: bytes | None, commit: str) -> None:
+    def _file(self, path: str, data: bytes | None, commit: str) -> None:
         if data is None:
             self._error(404, "EntryNotFound", "Entry not found")
             return
@@ -145,6 +147,11 @@ class _Handler(BaseHTTPRequestHandler):
             "Accept-Ranges": "bytes",
         }
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
+        if self.command == "GET":
+            self.served.ranges.append((path, int(asked.group(1)) if asked else 0))
+            if path in self.served.cut and not asked:
+                self._send_some(data, self.served.cut[path], headers)
+                return
         if not asked:
             self._send(200, data, headers, "application/octet-stream")
             return
@@ -155,6 +162,16 @@ class _Handler(BaseHTTPRequestHandler):
             return
         headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
         self._send(206, data[first : last + 1], headers, "application/octet-stream")
+
+    def _send_some(self, data: bytes, count: int, headers: dict[str, str]) -> None:
+        """Promise all of it and break the connection off."""
+        self.send_response(200)
+        for name, value in {**headers, "Content-Length": str(len(data))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data[:count])
+        self.wfile.flush()
+        self.close_connection = True
 
     def _error(self, status: int, code: str, message: str) -> None:
         headers = {"X-Error-Code": code, "X-Error-Message": message}

@@ -102,3 +102,19 @@ def test_encoding_facts() -> None:
     assert encoding_facts("é\nb\r\n\0".encode())["newlines"] == "mixed"
     assert encoding_facts("é".encode()[:1])["encoding"] == "utf-8"  # cut, not broken
     assert encoding_facts(b"\xff\xff\xff\xffabc")["encoding"] == "not utf-8"
+
+
+@pytest.mark.parametrize(
+    ("head", "found"),
+    [
+        (b"What is it?\nHello, you\n", "text"),
+        (b"", "text"),
+        (b'{"text": "a"}\n', "jsonl"),
+        (b"{broken\n", "jsonl"),
+        (b"no record\n" + b'{"text": "a"}\n' * 3, "jsonl"),
+        (b"id,text\n1,Hello\n", "csv"),
+    ],
+)
+def test_what_begins_like_no_container_is_what_the_command_says(head: bytes, found: str) -> None:
+    assert sniff(head, "<stdin>", "text") == found
+    assert sniff(head, "<stdin>") == (found if found != "text" else "jsonl")

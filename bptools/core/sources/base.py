@@ -47,17 +47,19 @@ class Source:
 class ReadOptions:
     """How sources are read, the same for all commands."""
 
-    __slots__ = ("input_format", "max_record_bytes", "split_on")
+    __slots__ = ("input_format", "max_record_bytes", "otherwise", "split_on")
 
     def __init__(
         self,
         input_format: str | None = None,
         split_on: str = "file",
         max_record_bytes: int = MAX_RECORD_BYTES,
+        otherwise: str = "jsonl",
     ) -> None:
         self.input_format = input_format  # None: by content, then suffix
         self.split_on = split_on  # text files: "line", "paragraph" or "file" is one record
         self.max_record_bytes = max_record_bytes  # longer records are rejects: too-long
+        self.otherwise = otherwise  # the container of what shows none by content or suffix
 
 
 class Reader:

@@ -15,7 +15,7 @@ def container_of(opened: Input, source: Source, options: ReadOptions) -> str:
 
     head = opened.raw.look(_HEAD_BYTES, enough=_has_a_whole_record)
     if options.input_format is None:
-        return sniff(head, source.name)
+        return sniff(head, source.name, options.otherwise)
     if options.input_format == "json":
         found = sniff(head, source.name)
         return found if found == "json-array" else "json"

@@ -59,11 +59,12 @@ _LINES = 50
 _BY_SUFFIX = {".csv": "csv", ".tsv": "tsv", ".txt": "text", ".md": "text"}
 
 
-def sniff(head: bytes, name: str) -> str:
+def sniff(head: bytes, name: str, otherwise: str = "jsonl") -> str:
     """Return what a stream that begins with `head` is: jsonl, json, json-array, csv, tsv, parquet, text.
 
     `json` is one or several values laid out over lines; `json-array` one array of records. `name` gives
-    the suffix. Raises InputError for UTF-16 and UTF-32.
+    the suffix. `otherwise` is what it is when nothing speaks for any of them and it begins like no JSON.
+    Raises InputError for UTF-16 and UTF-32.
     """
     _refuse_wide(head, name)
     if head.startswith(PARQUET_MAGIC):
@@ -82,7 +83,7 @@ def sniff(head: bytes, name: str) -> str:
         found = _BY_SUFFIX.get(suffix)
     if found is None and suffix not in (".jsonl", ".ndjson", ".json"):
         found = _table(text)
-    return found or "jsonl"
+    return found or ("jsonl" if text.startswith(("{", "[")) else otherwise)
 
 
 def encoding_facts(head: bytes) -> dict[str, object]:

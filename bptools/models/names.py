@@ -1,0 +1,73 @@
+"""What a model name means: nano, a folder, a preset, or a model of the hub.
+
+resolve("qwen3b")             # ModelName(kind='hub', name='Qwen/Qwen2.5-3B-Instruct', preset='qwen3b')
+resolve("runs/a-merged")      # ModelName(kind='folder', name='runs/a-merged')
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from bptools.core.errors import InputError, Unavailable
+
+NANO_FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "nano")
+_HUB_NAME = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """A model that was named. `name` is the folder, or owner/name on the hub; `nano` for the embedded one."""
+
+    kind: Literal["nano", "folder", "hub"]
+    name: str
+    revision: str | None = None  # as given; `hub.resolved_revision` has the commit
+    preset: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """The name for people and records: the preset's where it was one."""
+        return self.preset or self.name
+
+
+def resolve(name: str, revision: str | None = None) -> ModelName:
+    """Say what a model name means; nothing is fetched. OWNER/NAME@REVISION is understood.
+
+    A preset goes first, then a folder with a config.json, then the hub. Raises InputError for anything else,
+    Unavailable for nano where its weights are missing.
+    """
+    from bptools.models.presets import PRESETS, preset
+
+    if name == "nano":
+        if not os.path.isfile(os.path.join(NANO_FOLDER, "config.json")):
+            raise Unavailable(
+                "nano, the embedded model, is not in this installation; name a preset or a folder"
+            )
+        return ModelName("nano", "nano", preset="nano")
+    if name in PRESETS:
+        return ModelName("hub", preset(name).hub.full, revision, preset=name)
+    if os.path.isdir(name):
+        if os.path.isfile(os.path.join(name, "config.json")):
+            return ModelName("folder", os.path.normpath(name))
+        if os.path.isfile(os.path.join(name, "adapter_config.json")):
+            raise InputError(
+                f"'{name}' is an adapter, not a model; give it as --adapter, with its base as --model"
+            )
+        raise InputError(f"'{name}' is no model: there is no config.json in it")
+    hub, at, pinned = name.partition("@")
+    if _HUB_NAME.fullmatch(hub) and not (at and not pinned):
+        return ModelName("hub", hub, revision or pinned or None)
+    raise InputError(
+        f"no model '{name}': neither a preset, nor a folder, nor OWNER/NAME of the hub{_nearest(name)}"
+    )
+
+
+def _nearest(name: str) -> str:
+    from difflib import get_close_matches
+
+    from bptools.models.presets import PRESETS
+
+    found = get_close_matches(name.lower(), PRESETS, 1, 0.5)
+    return f"; did you mean {found[0]}?" if found else "; bptools presets lists the presets"
