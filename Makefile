@@ -55,7 +55,7 @@ venv: $(VENV)/.stamp  ## .venv with every command and what the CPU needs
 
 $(VENV)/.stamp: pyproject.toml constraints.txt
 	@set -eu; $(call environment,$(VENV)); \
-	extras=train,redact,language,gguf,gpu,dev; [ "$$(uname -sm)" != "Darwin arm64" ] || extras="$$extras,mlx"; \
+	extras=train,bnb,redact,language,gguf,gpu,dev; [ "$$(uname -sm)" != "Darwin arm64" ] || extras="$$extras,mlx"; \
 	echo "make: installing bptools[$$extras] into $(VENV); takes minutes the first time"; \
 	$(PY) $(PIP) -c $(VENV)/constraints.txt torch hatchling editables; \
 	$(PY) $(PIP) -c $(VENV)/constraints.txt --no-build-isolation -e ".[$$extras]"; \
