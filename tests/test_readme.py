@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.golden import ROOT, environment
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -17,7 +19,9 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-def test_python_lines_give_what_the_comments_say() -> None:
+def test_python_lines_give_what_the_comments_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "raw.jsonl").write_text('{"prompt":"Hi","completion":"Hello"}\n' * 2)
     (code,) = blocks("python")
     scope: dict[str, Any] = {}
     checked = 0
@@ -30,7 +34,7 @@ def test_python_lines_give_what_the_comments_say() -> None:
             checked += 1
         else:
             exec(line, scope)
-    assert checked == 4
+    assert checked == 5
 
 
 def test_shell_lines_run(tmp_path: Path) -> None:
@@ -40,7 +44,7 @@ def test_shell_lines_run(tmp_path: Path) -> None:
     lines = [
         line for block in blocks("sh") for line in block.strip().split("\n") if not line.startswith("make ")
     ]
-    assert len(lines) == 13
+    assert len(lines) == 17
     for line in lines:
         done = subprocess.run(
             ["bash", "-eo", "pipefail", "-c", line],

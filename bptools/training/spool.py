@@ -46,11 +46,11 @@ def evaluation_share(text: str) -> tuple[float, int]:
         elif float(text) >= 1 and float(text).is_integer():
             share, most = -1.0, int(text)
         else:
-            share, most = float(text), 200
+            share, most = (float(text), 200) if float(text) >= 0 else (2.0, 0)
     except ValueError:
         share = 2.0
         most = 0
-    if share >= 0.9:
+    if share >= 0.9 or (share < 0 and most < 1):
         raise UsageError(
             f"--eval-split '{text}' is no share below 90 % and no number of records; write 2% or 100"
         )
