@@ -70,18 +70,30 @@ class Events(list[Event]):
 class Run:
     """A run that was made here: its directory, what it said, and its status."""
 
-    def __init__(self, source: str, runs: Path, *, name: str | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        source: str,
+        runs: Path,
+        *,
+        name: str | None = None,
+        evaluation: str | None = None,
+        **settings: Any,
+    ) -> None:
         from bptools.chat import Options
         from bptools.core.pipeline import Pipeline
         from bptools.core.pipeline_settings import PipelineSettings
         from bptools.training.plan import Request, make_plan
         from bptools.training.settings import Settings
 
-        reading = PipelineSettings(sources=[source], output=os.devnull, quiet=True, progress=False)
+        def pipe(path: str) -> Pipeline:
+            settings = PipelineSettings(sources=[path], output=os.devnull, quiet=True, progress=False)
+            return Pipeline("bp-train", settings)
+
         to = "text" if settings.get("method") in ("cpt", "pretrain") else "auto"
         request = Request(runs=str(runs), path=str(runs / name) if name else None)
         values = {"threads": 1, "device": "cpu", "samples": 0, **settings}
-        self.planned = make_plan(Settings(**values), request, Pipeline("bp-train", reading), Options(to=to))
+        held_out = pipe(evaluation) if evaluation else None
+        self.planned = make_plan(Settings(**values), request, pipe(source), Options(to=to), held_out)
         self.path = Path(self.planned.run.path)
         self.events = Events()
 

@@ -54,7 +54,7 @@ def settings_of(given: dict[str, Any]) -> Settings:
     }
     values["modules_to_save"] = tuple(given["modules_to_save"] or ())
     values["log"] = tuple(given["log"] or ())
-    values["quant"] = "none" if given["quant"] == "auto" else given["quant"]
+    values["quant"] = None if given["quant"] == "auto" else given["quant"]
     values["micro_batch"] = _micro_batch(given["micro_batch"])
     if given["model_config"]:
         from bptools.core.settings import read_table

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _SAMPLE_TOKENS = 64
 
 
-def finish(job: Job, prepared: Prepared, trainer: Any, watch: Watch) -> dict[str, Any]:
+def finish(job: Job, prepared: Prepared, trainer: Any, watch: Watch, sampler: Sampler) -> dict[str, Any]:
     """Leave the result in its place; return what the manifest says about the training."""
     state = trainer.state
     result: dict[str, Any] = {
@@ -39,7 +39,7 @@ def finish(job: Job, prepared: Prepared, trainer: Any, watch: Watch) -> dict[str
     if base_returns(job) and prepared.evaluation is not None:
         with model.disable_adapter():
             result["eval_loss_before"] = trainer.evaluate().get("eval_loss")
-    result["samples"] = samples(job, prepared, model)
+    result["samples"] = sampler.before_and_after(model)
     for sample in result["samples"]:
         job.emit("sample", **sample)
     save(job, prepared, model)
@@ -75,46 +75,63 @@ def _take_best(job: Job, trainer: Any, watch: Watch) -> bool:
     return True
 
 
-def samples(job: Job, prepared: Prepared, model: Any) -> list[dict[str, Any]]:
-    """Return [{prompt, reference, before, after}] of the first records held out, else of those trained on."""
-    wanted = job.settings.samples
-    if not wanted or job.settings.method == "pretrain":
-        return []
-    from bptools.models import Generator
+class Sampler:
+    """Answers of the model in training to the same few prompts: those of the first records held out."""
 
-    path = job.run.file(EVALUATION)
-    if not os.path.exists(path) or os.path.getsize(path) == 0:
-        path = job.run.file(RECORDS)
-    prompts: list[Any] = []
-    references: list[str] = []
-    for record in read_records(path):
-        prompt, reference = _prompt_of(record)
-        if prompt:
-            prompts.append(prompt)
-            references.append(reference)
-        if len(prompts) == wanted:
-            break
-    if not prompts:
-        return []
-    model.eval()
-    model.config.use_cache = True
-    generator = Generator(model, prepared.tokenizer, prepared.renderer, job.device)
+    def __init__(self, job: Job, prepared: Prepared) -> None:
+        self._job = job
+        self._prepared = prepared
+        self.prompts: list[Any] = []
+        self.references: list[str] = []
+        wanted = job.settings.samples if job.settings.method != "pretrain" else 0
+        path = job.run.file(EVALUATION)
+        if not os.path.exists(path) or os.path.getsize(path) == 0:
+            path = job.run.file(RECORDS)
+        for record in read_records(path) if wanted else ():
+            prompt, reference = _prompt_of(record)
+            if prompt:
+                self.prompts.append(prompt)
+                self.references.append(reference)
+            if len(self.prompts) == wanted:
+                break
 
-    def answers() -> list[str]:
-        raw = isinstance(prompts[0], str)
-        made = generator.complete(prompts, max_new_tokens=_SAMPLE_TOKENS, raw=raw)
+    def answers(self, model: Any) -> list[str]:
+        """Return one greedy answer for each prompt; no chance is used, and the model is left as it was."""
+        from bptools.models import Generator
+
+        training, cached = model.training, model.config.use_cache
+        model.eval()
+        model.config.use_cache = True
+        generator = Generator(model, self._prepared.tokenizer, self._prepared.renderer, self._job.device)
+        raw = isinstance(self.prompts[0], str)
+        made = generator.complete(self.prompts, max_new_tokens=_SAMPLE_TOKENS, temperature=0, raw=raw)
+        model.config.use_cache = cached
+        model.train(training)
         return [several[0] for several in made]
 
-    after = answers()
-    before: list[str | None] = [None] * len(prompts)
-    if hasattr(model, "disable_adapter") and not job.settings.modules_to_save:
-        with model.disable_adapter():
-            before = list(answers())
-    shown = [prompt if isinstance(prompt, str) else prompt[-1]["content"] for prompt in prompts]
-    return [
-        {"prompt": prompt, "reference": reference, "before": old, "after": new}
-        for prompt, reference, old, new in zip(shown, references, before, after)
-    ]
+    def at(self, step: int, model: Any) -> None:
+        """Say the answers of a step."""
+        if self.prompts:
+            for prompt, answer in zip(self.prompts, self.answers(model)):
+                self._job.emit("answer", step=step, prompt=_shown(prompt), text=answer)
+
+    def before_and_after(self, model: Any) -> list[dict[str, Any]]:
+        """Return [{prompt, reference, before, after}]; `before` is None where the untrained model is gone."""
+        if not self.prompts:
+            return []
+        after = self.answers(model)
+        before: list[str | None] = [None] * len(after)
+        if base_returns(self._job):
+            with model.disable_adapter():
+                before = list(self.answers(model))
+        return [
+            {"prompt": _shown(prompt), "reference": reference, "before": old, "after": new}
+            for prompt, reference, old, new in zip(self.prompts, self.references, before, after)
+        ]
+
+
+def _shown(prompt: Any) -> str:
+    return prompt if isinstance(prompt, str) else str(prompt[-1]["content"])
 
 
 def _prompt_of(record: dict[str, Any]) -> tuple[Any, str]:

@@ -28,11 +28,11 @@ def make_model(job: Job, tokenizer: Any) -> tuple[Any, Any]:
         job.model_folder or "",
         device=job.device,
         dtype=dtype,
-        quant=settings.quant,  # type: ignore[arg-type]
+        quant=settings.quant or "none",  # type: ignore[arg-type]
         trust_remote_code=settings.trust_remote_code,
     )
     model.config.use_cache = False
-    if settings.quant != "none":
+    if settings.quant in ("nf4", "int8"):
         from peft import prepare_model_for_kbit_training
 
         model = prepare_model_for_kbit_training(

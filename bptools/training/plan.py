@@ -143,6 +143,10 @@ def make_plan(
     """
     preflight.check_packages()
     model, preset = base_model(settings)
+    quant, why = settings.quant, ""
+    if quant is None:
+        quant, why = preflight.choose_quant(settings, preset)
+        settings = replace(settings, quant=quant)
     if settings.method != "pretrain":  # before the records: they may come from a pipe of hours
         preflight.check_memory(settings, preset, model["shown"])
     resolve_revision(settings, model)
@@ -152,6 +156,8 @@ def make_plan(
         spooled = _spool(settings, pipe, reading, evaluation, folder)
         settings = replace(settings, method=_method(settings, spooled))
         settings, reasons = complete(settings, preset, settings.method or "sft", spooled.records)
+        if why:
+            reasons["quant"] = why
         plan: dict[str, Any] = {"small": preset.parameters < 0.03}
         if settings.method != "pretrain":
             plan["memory"] = preflight.check_memory(settings, preset, model["shown"])

@@ -6,6 +6,7 @@ Runs in the parent: nothing is downloaded for it, and no torch is loaded.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bptools.core.errors import MissingExtra, ReadWriteError
@@ -40,6 +41,21 @@ def likely_device(settings: Settings) -> str:
     return "mps" if sys.platform == "darwin" and platform.machine() == "arm64" else "cpu"
 
 
+def choose_quant(settings: Settings, preset: Preset) -> tuple[str, str]:
+    """Return (how the frozen weights are held, why): in 4 bits on a GPU without room for 16."""
+    device = likely_device(settings)
+    free = memory.available(device)
+    if settings.full or not device.startswith("cuda") or not free:
+        return "none", "all weights are trained" if settings.full else device
+    length = settings.max_length or preset.max_length
+    need = memory.estimate(
+        preset.shape, replace(settings, quant="none"), device=device, rows=1, length=length
+    )
+    if need.total <= free:
+        return "none", f"16 bits fit on {device}"
+    return "nf4", f"16 bits take {shown_size(need.total)}, {shown_size(free)} are free"
+
+
 def check_memory(settings: Settings, preset: Preset, name: str) -> dict[str, Any]:
     """Return {device, need, free, micro_batch} of the closed form, in bytes and rows.
 
@@ -58,7 +74,7 @@ def check_memory(settings: Settings, preset: Preset, name: str) -> dict[str, Any
         return facts
     fitting = memory.largest_preset(settings, device=device, free=free)
     instead = f"--preset {fitting.name} would fit" if fitting is not None else "no preset fits"
-    if device.startswith("cuda") and settings.quant == "none" and not settings.full:
+    if device.startswith("cuda") and settings.quant != "nf4" and not settings.full:
         instead = f"--quant nf4 takes less, or {instead}"
     raise NoMemory(
         f"{name} takes {shown_size(least.total)} to train on {device}, {shown_size(free)} are free; {instead}"

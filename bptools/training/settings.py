@@ -37,7 +37,7 @@ class Settings:
     tokenizer: str | None = _recipe()
     adapter: str | None = None  # trained further; its hash is in the recipe
     ref_model: str | None = None
-    quant: str = _recipe("none")
+    quant: str | None = _recipe()
     chat_template: str = _recipe("auto")
     template_kwargs: dict[str, Any] = field(default_factory=dict, metadata={"recipe": True})
     trust_remote_code: bool = False

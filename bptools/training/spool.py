@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bptools.core.pipeline import Pipeline
 
 _CONTENT = ("messages", "tools", "text", "prompt", "chosen", "rejected", "completion", "label")
+EVERY_TENTH = 0.1
 _SPLIT_SEED = 1  # fixed: sides never change
 
 
@@ -39,22 +40,21 @@ class Spooled:
 
 
 def evaluation_share(text: str) -> tuple[float, int]:
-    """Read `2%`, `.02`, `100` or `0`: (share of the records, most of them). Raises UsageError."""
+    """Read `2%`, `.02`, `100` or `0`: (share of the records, most of them). Raises UsageError.
+
+    A number of records is taken from every tenth one.
+    """
     try:
-        if text.endswith("%"):
-            share, most = float(text[:-1]) / 100, 200
-        elif float(text) >= 1 and float(text).is_integer():
-            share, most = -1.0, int(text)
-        else:
-            share, most = (float(text), 200) if float(text) >= 0 else (2.0, 0)
+        number = float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError:
-        share = 2.0
-        most = 0
-    if share >= 0.9 or (share < 0 and most < 1):
+        number = -1.0
+    if number >= 1 and number.is_integer() and not text.endswith("%"):
+        return EVERY_TENTH, int(number)
+    if not 0 <= number < 0.9:
         raise UsageError(
             f"--eval-split '{text}' is no share below 90 % and no number of records; write 2% or 100"
         )
-    return share, most
+    return number, 200
 
 
 class Spool:
@@ -92,9 +92,8 @@ class Spool:
     def _is_evaluation(self, record: Record) -> bool:
         if self.spooled.evaluation >= self._most:
             return False
-        share = self._share if self._share > 0 else 0.1  # a number of records: of every ten one, until there
         key = canonical_json({name: record[name] for name in _CONTENT if name in record})
-        return xxh3_64(key, _SPLIT_SEED) < share * 2.0**64
+        return xxh3_64(key, _SPLIT_SEED) < self._share * 2.0**64
 
     def close(self) -> Spooled:
         """Put the files in their places. Raises ReadWriteError."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -37,7 +38,6 @@ class Watch:
         keep_best: bool,
         patience: int | None,
         facts: dict[str, Any],
-        on_eval: Any = None,
     ) -> None:
         self._emit = emit
         self._stop = stop
@@ -50,7 +50,7 @@ class Watch:
         self._keep_best = keep_best
         self._patience = patience
         self._facts = facts
-        self._on_eval = on_eval  # called with the step after each evaluation
+        self.on_eval: Callable[[int], None] = lambda step: None  # called after each evaluation
         self._began = 0.0
         self._tokens = 0
         self.best_step: int | None = None
@@ -111,8 +111,7 @@ class Watch:
             return
         self.evaluated_at, self.last_eval = step, loss
         self._emit("eval", step=step, loss=loss)
-        if self._on_eval is not None:
-            self._on_eval(step)
+        self.on_eval(step)
         if loss < self.best_loss:
             self.best_step, self.best_loss, self._worse = step, loss, 0
             control.should_save = control.should_save or self._keep_best

@@ -42,6 +42,8 @@ def work(job: Job) -> int:
     steps = steps_of(job.settings, len(trainer.train_dataset), prepared.rows_per_step)
     watch = _watch(job, micro, steps)
     watch.trainer = trainer
+    sampler = finishing.Sampler(job, prepared)
+    watch.on_eval = lambda step: sampler.at(step, trainer.accelerator.unwrap_model(trainer.model))
     trainer.add_callback(as_callback(watch))
     start = _resume(job, watch, micro)
     trained, total = parameter_counts(trainer.model)
@@ -62,7 +64,7 @@ def work(job: Job) -> int:
             "note", message=f"stopped at step {trainer.state.global_step}; the same line goes on from there"
         )
         return 128 + job.stop.signal
-    result = finishing.finish(job, prepared, trainer, watch)
+    result = finishing.finish(job, prepared, trainer, watch, sampler)
     result["seconds"] = round(time.monotonic() - begun, 3)
     job.run.write(RESULT, result)
     job.emit("run_end", **result)

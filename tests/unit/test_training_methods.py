@@ -132,3 +132,34 @@ def test_a_chain_of_adapters(base: str, tmp_path: Path) -> None:
     assert second.losses[-1] < 0.6
     assert sorted(path.name for path in (second.path / "adapter").iterdir() if path.is_dir()) == []
     stock(base, second.path / "adapter")
+
+
+def test_what_gets_worse_is_stopped_and_the_best_is_taken(base: str, tmp_path: Path) -> None:
+    """Trained on one kind of answer, evaluated on another: after the start it only gets worse."""
+    source = write_records(tmp_path / "data.jsonl", "chat", 120)
+    other = tmp_path / "other.jsonl"
+    other.write_text(
+        '{"messages":[{"role":"user","content":"say"},{"role":"assistant","content":"7 8 9 0 1 2"}]}\n' * 4
+    )
+    settings = {
+        "model": base,
+        "batch_size": 8,
+        "epochs": 20.0,
+        "learning_rate": 2e-2,
+        "eval_every": "2",
+        "samples": 1,
+    }
+    run = Run(source, tmp_path / "runs", evaluation=str(other), early_stopping=2, **settings).finish()
+    evaluations = [event["loss"] for event in run.events.of("eval")]
+    result = run.manifest["result"]
+    assert result["stopped_early"]
+    assert result["steps"] < 100
+    assert evaluations.index(min(evaluations)) * 2 + 2 == result["best_step"] < result["steps"]
+    assert result["eval_loss"] == min(evaluations)
+    answers = run.events.of("answer")
+    assert [event["step"] for event in answers] == list(range(2, result["steps"] + 1, 2))
+    weights = (run.path / "adapter" / "adapter_model.safetensors").read_bytes()
+    last = Run(
+        source, tmp_path / "last", evaluation=str(other), early_stopping=2, keep_best=False, **settings
+    ).finish()
+    assert (last.path / "adapter" / "adapter_model.safetensors").read_bytes() != weights

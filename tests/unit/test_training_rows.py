@@ -167,7 +167,7 @@ def test_a_second_set_is_evaluated_on(tmp_path: Path) -> None:
     assert [json.loads(line) for line in held_out[:-1]] == list(map(json.loads, open(second)))  # noqa: SIM115
 
 
-@pytest.mark.parametrize("text", ["95%", "x", "-1", "1.5"])
+@pytest.mark.parametrize("text", ["95%", "x", "-1", "-2%", "1.5", "nan", "inf"])
 def test_shares_that_are_none(text: str) -> None:
     from bptools.training.spool import evaluation_share
 
