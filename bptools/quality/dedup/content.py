@@ -18,6 +18,7 @@ from bptools.chat.identity import ContentKeys, content_of, reduced
 from bptools.chat.view import Views, as_text, field_value
 from bptools.core.hashing import canonical_json, xxh3_128_digest
 from bptools.core.records import Drop, Record, Reject, dumps, is_large, reparse_exact
+from bptools.quality.dedup.chat_lines import ChatLines, pair_key
 from bptools.quality.dedup.keys import Array, keys_of
 
 Exact = Literal["raw", "content", "normalized"]
@@ -60,25 +61,36 @@ class Content:
     views: reads records that are in no shape of their own. on: all, a role, or the dotted path of a field.
     exact: `content` is what ContentKeys sees; `normalized` the same with contents in lower case and every run
     of white space one space; `raw` the line, whatever is selected. near: whether texts are wanted too.
+    private: nobody is told a key, so that it need not be the content key where another costs less.
     """
 
-    def __init__(self, views: Views, on: str = "all", exact: Exact = "content", near: bool = False) -> None:
+    def __init__(
+        self,
+        views: Views,
+        on: str = "all",
+        exact: Exact = "content",
+        near: bool = False,
+        private: bool = False,
+    ) -> None:
         self.on = on
         self.exact = exact
         self.near = near
         self.field_found: bool | None = None  # whether any record had the field; None: no field is selected
         self._views = views
         self._idents = ContentKeys(views)
-        self._digest: Callable[[bytes], bytes] = xxh3_128_digest()
+        self._digest = xxh3_128_digest()
+        self._all_of_content = exact == "content" and on == "all"
+        self._private = private and self._all_of_content
         self._by_field = on != "all" and on not in _ROLES
         self._chats: dict[tuple[str, ...], bool] = {}
+        self._chat_lines: ChatLines | None = None
         self._look_at_selected: LookAtOne = self._look_at_field if self._by_field else self._look_at_turns
         self._look_at_one = self._look_at_line if exact == "raw" else self._look_at_selected
 
     @property
     def keys_are_idents(self) -> bool:
         """Whether the key of a record is its content key."""
-        return self.exact == "content" and self.on == "all"
+        return self._all_of_content and not self._private
 
     def ident(self, raw: bytes | None, record: Record) -> bytes:
         """Return the content key of any record, as 16 bytes; their `hex()` is what `bp.dup_of` holds.
@@ -111,8 +123,8 @@ class Content:
         """
         before = len(seen.digests)
         try:
-            if self.keys_are_idents:
-                self._take_chats(lines, seen)
+            if self._all_of_content:
+                self._take_all(lines, seen)
             else:
                 for line in lines:
                     self._add(line, _parsed(line), seen)
@@ -121,6 +133,26 @@ class Content:
             return False
         return True
 
+    def _take_all(self, lines: list[bytes], seen: Seen) -> None:
+        """Take lines of which all is selected: those that ChatLines does not take, one by one."""
+        chats = self._chat_lines
+        if chats is None:
+            chats = ChatLines(self._digest, self.near, self._private, self._is_chat)
+            self._chat_lines = chats
+        digests, texts = seen.digests, seen.texts
+        end = chats.take(lines, 0, digests, texts)
+        if not end and lines:
+            chats.learn(lines[0])
+            end = chats.take(lines, 0, digests, texts)
+        refused = 0
+        while end < len(lines):
+            refused += 1
+            if not end or chats.refused(refused, len(lines)):
+                self._take_chats(lines[end:], seen)
+                return
+            self._take_chats(lines[end : end + 1], seen)
+            end = chats.take(lines, end + 1, digests, texts)
+
     def _take_chats(self, lines: list[bytes], seen: Seen) -> None:
         """Take lines of which all is selected: chats of plain turns that alternate go a short way.
 
@@ -128,6 +160,7 @@ class Content:
         """
         add, add_text = seen.digests.append, seen.texts.append
         digest, parse, write, near = self._digest, orjson.loads, orjson.dumps, self.near
+        private = self._private
         converted = self._views.converted_messages
         known: list[str] = []
         chat = False
@@ -151,11 +184,14 @@ class Content:
                             and len(asks) + len(says) == 4
                             and (question := asks["content"])
                             and not question.isspace()
-                            and says["content"] > ""
+                            and (answer := says["content"]) > ""
                         ):
-                            add(digest(write(messages, None, _SORTED)))
+                            if private:
+                                add(pair_key(digest, question, answer))
+                            else:
+                                add(digest(write(messages, None, _SORTED)))
                             if near:
-                                add_text(f"{question}\n{says['content']}")
+                                add_text(f"{question}\n{answer}")
                             continue
                     turns = messages
                     first = turns[0]
@@ -194,22 +230,22 @@ class Content:
         return found
 
     def _add(self, raw: bytes | None, record: Record, seen: Seen) -> None:
-        data: bytes | None = None
+        key: bytes | None = None
         text = ""
         number = len(seen.digests)
         try:
-            data, text = self._look_at_one(raw, record)
+            key, text = self._look_at_one(raw, record)
         except (Reject, Drop) as why:
             seen.objections[number] = why
-        if data is None:
+        if key is None:
             seen.absent.append(number)
-        seen.digests.append(_ABSENT if data is None else self._digest(data))
+        seen.digests.append(_ABSENT if key is None else key)
         if self.near:
             seen.texts.append(text)
 
     def _look_at_line(self, raw: bytes | None, record: Record) -> tuple[bytes | None, str]:
         text = self._look_at_selected(raw, record)[1] if self.near else ""
-        return (dumps(record) if raw is None else raw)[:-1], text
+        return self._digest((dumps(record) if raw is None else raw)[:-1]), text
 
     def _look_at_field(self, raw: bytes | None, record: Record) -> tuple[bytes | None, str]:
         value = field_value(record, self.on)
@@ -222,10 +258,11 @@ class Content:
         elif raw is not None and is_large(value):
             value = field_value(reparse_exact(raw, record), self.on)
         text = as_text(value) if self.near else ""
-        return canonical_json(_folded_value(value) if self.exact == "normalized" else value), text
+        value = _folded_value(value) if self.exact == "normalized" else value
+        return self._digest(canonical_json(value)), text
 
     def _look_at_turns(self, raw: bytes | None, record: Record) -> tuple[bytes | None, str]:
-        """Return what the key is made of, None if there is nothing, and the text."""
+        """Return the key, None if there is nothing, and the text."""
         shape, several = self._idents.read(raw, record)
         on = self.on
         if shape == "text":
@@ -246,7 +283,18 @@ class Content:
             return None, ""
         if self.exact == "normalized":
             contents = list(map(_folded, contents))
-        return canonical_json(contents[0] if len(contents) == 1 else contents), "\n".join(texts)
+        return self._key(contents[0] if len(contents) == 1 else contents), "\n".join(texts)
+
+    def _key(self, content: Any) -> bytes:
+        """Return the key of what `content_of` gives, or of several such."""
+        if self._private and type(content) is list and len(content) == 2:
+            asks, says = content
+            try:
+                if asks["role"] == "user" and says["role"] == "assistant" and len(asks) + len(says) == 4:
+                    return pair_key(self._digest, asks["content"], says["content"])
+            except (KeyError, TypeError, UnicodeEncodeError):
+                pass
+        return self._digest(canonical_json(content))
 
 
 def _beside_messages(fields: list[str]) -> str:

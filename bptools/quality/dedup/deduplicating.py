@@ -54,7 +54,9 @@ def run(pipe: Pipeline, views: Views, wanted: Wanted) -> None:
     room = Room(wanted.max_memory, wanted.jobs)
     preference = Preference(wanted.prefer) if wanted.prefer != "first" else None
     texts = wanted.minhash or (preference is not None and preference.by_text)
-    content = Content(views, wanted.on, wanted.exact, texts)
+    detailed = settings.tag or settings.explain or settings.dropped is not None
+    idents = any((wanted.index, wanted.signatures, settings.report))
+    content = Content(views, wanted.on, wanted.exact, texts, private=not (detailed or idents))
     profiler: Profiler | None = None
     near: NearIndex | None = None
     if wanted.minhash:
@@ -71,9 +73,9 @@ def run(pipe: Pipeline, views: Views, wanted: Wanted) -> None:
         known,
         content,
         wanted.threshold,
-        detailed=settings.tag or settings.explain or settings.dropped is not None,
+        detailed,
         explain=settings.explain,
-        idents=any((wanted.index, wanted.signatures, settings.report)),
+        idents=idents,
     )
     indexed = _open_index(pipe, wanted, known, originals)
     windows = windows_of(pipe, content, wanted.minhash, room.for_bands is not None)
