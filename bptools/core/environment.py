@@ -16,8 +16,8 @@ from bptools import __version__
 # as in pyproject.toml, without markers; a test compares them
 REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "core": (
-        "typer>=0.28,<0.29", "orjson>=3.10", "rich>=13", "numpy>=1.24", "xxhash>=3.4", "msgspec>=0.19", "pyyaml>=6",
-        "filelock>=3.12", "backports.zstd>=1.0", "tomli>=2",
+        "typer>=0.28,<0.29", "orjson>=3.10", "rich>=13", "numpy>=1.24", "xxhash>=3.4", "msgspec>=0.19",
+        "pyyaml>=6", "filelock>=3.12", "backports.zstd>=1.0", "tomli>=2",
     ),
     "hf": ("datasets>=3.0", "pyarrow>=15"),
     "train": (

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from bptools.core.errors import UsageError
-from bptools.core.messages import Messages
+from bptools.core.messages import Messages, printable
 from bptools.core.options import pairs
 from bptools.core.output import open_output
 from bptools.core.pipeline import Pipeline
@@ -26,7 +26,8 @@ def run(reading: PipelineSettings, given: dict[str, Any]) -> None:
     """Plan and train as the options say, and print the path of the result. Raises BpError."""
     settings = settings_of(given)
     request = request_of(given, reading)
-    messages = Messages("bp-train", reading.quiet, reading.verbose, reading.log_json)
+    told = _Report if request.dry_run else Messages
+    messages = told("bp-train", reading.quiet, reading.verbose, reading.log_json)
     teller = Teller(messages, progress=reading.progress and not reading.quiet, show_rows=request.show_rows)
     planned = make_plan(
         settings, request, _pipeline(reading), _options(reading, given), _evaluation(reading, given)
@@ -39,6 +40,16 @@ def run(reading: PipelineSettings, given: dict[str, Any]) -> None:
     out = open_output("-")
     out.write(os.fsencode(planned.run.file(planned.plan["result"])) + b"\n")
     out.commit()
+
+
+class _Report(Messages):
+    """Of a dry run what is said is the output: on standard output, also under --quiet."""
+
+    def info(self, text: str) -> None:
+        """Write a line."""
+        out = open_output("-", line_buffered=True)
+        out.write(printable(text).encode("utf-8", "backslashreplace") + b"\n")
+        out.commit()
 
 
 def settings_of(given: dict[str, Any]) -> Settings:

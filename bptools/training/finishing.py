@@ -160,12 +160,30 @@ def save(job: Job, prepared: Prepared, model: Any) -> None:
     else:
         import torch
 
+        model.config.use_cache = True  # off while training
         model.to(getattr(torch, job.dtype)).save_pretrained(part)
         for name in os.listdir(part):  # transformers writes weights for their owner only
             os.chmod(os.path.join(part, name), 0o644)
     prepared.tokenizer.save_pretrained(part)
+    _name_tokenizer(part)
     shutil.rmtree(target, ignore_errors=True)
     os.replace(part, target)
+
+
+def _name_tokenizer(folder: str) -> None:
+    """Name a plain tokenizer as transformers 4 knows it too: version 5 calls it and its tokens otherwise."""
+    path = os.path.join(folder, "tokenizer_config.json")
+    with open(path, encoding="utf-8") as file:
+        config = json.load(file)
+    if config.get("tokenizer_class") != "TokenizersBackend":
+        return
+    config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    config.pop("backend", None)
+    if isinstance(config.get("extra_special_tokens"), list):
+        config["additional_special_tokens"] = config.pop("extra_special_tokens")
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(config, file, indent=2, sort_keys=True)
+        file.write("\n")
 
 
 def _name_base(job: Job, folder: str) -> None:

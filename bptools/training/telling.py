@@ -25,7 +25,7 @@ class Teller:
             os.isatty(2) and os.environ.get("TERM", "dumb") != "dumb" and not os.environ.get("NO_COLOR")
         )
         self._progress = progress and terminal
-        self._color = terminal
+        self._color = terminal and type(messages) is Messages  # not in a report that may go to a file
         self._drawn = False
         self._first: tuple[float, int] | None = None
         if self._progress:
