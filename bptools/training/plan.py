@@ -9,6 +9,8 @@ import shutil
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from bptools.core.errors import DataError, InputError, OutputError, UsageError
 from bptools.core.locks import take_lock
 from bptools.training import preflight
@@ -257,6 +259,7 @@ def _place(
         "shapes": spooled.shapes,
         "inputs": pipe.intake.hashes(),
         "options": request.asked,
+        "latest": request.path is None,
         "dry_run": request.dry_run,
         "show_rows": request.show_rows,
     }
@@ -309,7 +312,7 @@ def _adapter_sha256(folder: str) -> str:
 
 def difference(earlier: dict[str, Any], now: dict[str, Any]) -> str:
     """Say in which settings or records two plans differ."""
-    old, new = earlier["recipe"], now["recipe"]
+    old, new = earlier["recipe"], orjson.loads(orjson.dumps(now["recipe"]))  # as read: lists, not tuples
     said = [f"{name} was {old.get(name)}, is {new[name]}" for name in new if old.get(name) != new[name]]
     if earlier["records_sha256"] != now["records_sha256"]:
         said.append(f"other records ({earlier['records']} then, {now['records']} now)")

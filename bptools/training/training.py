@@ -113,7 +113,7 @@ def finish(run: RunDirectory, plan: dict[str, Any]) -> None:
 
     result = run.read(RESULT) or {}
     shown = write_reports(run, plan, result)
-    kept = {name: value for name, value in plan.items() if name not in ("dry_run", "show_rows")}
+    kept = {name: value for name, value in plan.items() if name not in ("dry_run", "show_rows", "latest")}
     manifest = {
         "command": "bp-train",
         "version": __version__,
@@ -125,7 +125,8 @@ def finish(run: RunDirectory, plan: dict[str, Any]) -> None:
     }
     run.write(MANIFEST, manifest)
     run.remove_workspace()
-    run.point_latest()
+    if plan.get("latest"):
+        run.point_latest()
 
 
 def packages() -> dict[str, str]:

@@ -188,7 +188,7 @@ def test_other_settings_in_the_same_place_are_refused(base: str, chats: str, tmp
     from bptools.core.errors import OutputError
 
     Run(chats, tmp_path, name="bot", model=base, **SETTINGS).planned.run.release()
-    with pytest.raises(OutputError, match=r"learning_rate was 0\.005, is 0\.001"):
+    with pytest.raises(OutputError, match=r"another run: learning_rate was 0\.005, is 0\.001; --fresh"):
         Run(chats, tmp_path, name="bot", model=base, **{**SETTINGS, "learning_rate": 1e-3})
     other = write_records(tmp_path / "other.jsonl", "chat", 100)
     with pytest.raises(OutputError, match=r"other records \(128 then, 100 now\)"):
