@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bptools.training import memory
 from bptools.training.job import Job
 from bptools.training.preparing import Prepared
+
+if TYPE_CHECKING:
+    from bptools.models.presets import Shape
 
 _UTILISATION = 0.4  # of the speed of a plain product: what training steps of small models reached on a CPU
 _PROBE_SECONDS = 0.3
@@ -34,13 +37,18 @@ def expectations(job: Job, prepared: Prepared) -> dict[str, Any]:
         dtype="float32" if settings.full else job.dtype,
         checkpointing=bool(settings.checkpointing),
     )
-    shape = shape_of(config.to_dict())
+    steps = steps_of(settings, len(prepared.train), prepared.rows_per_step)
+    seconds = expected_seconds(job, prepared, shape_of(config.to_dict()), steps)
+    return {"memory": need["total"], "free": memory.available(job.device), "steps": steps, "seconds": seconds}
+
+
+def expected_seconds(job: Job, prepared: Prepared, shape: Shape, steps: int) -> float:
+    """Return about how long that many steps take, by the speed of a plain product measured in a moment."""
+    settings = job.settings
     weights = shape.linear_parameters + shape.vocab * shape.hidden_size  # the head is computed, tied or not
     passes = (6 if settings.full else 4) + (2 if settings.checkpointing else 0)  # of each weight, per token
-    steps = steps_of(settings, len(prepared.train), prepared.rows_per_step)
     tokens = prepared.counts.tokens / max(1, len(prepared.train)) * prepared.rows_per_step * steps
-    seconds = passes * weights * tokens / (_UTILISATION * speed(job.device, job.dtype))
-    return {"memory": need["total"], "free": memory.available(job.device), "steps": steps, "seconds": seconds}
+    return passes * weights * tokens / (_UTILISATION * speed(job.device, job.dtype))
 
 
 def speed(device: str, dtype: str) -> float:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from bptools.models.presets import Preset
 
 _INCOMING = ".incoming-"
+SMALL = 0.03  # billions of parameters: below, a CPU computes in float32
 
 
 @dataclass
@@ -160,7 +161,7 @@ def make_plan(
         settings, reasons = complete(settings, preset, settings.method or "sft", spooled.records)
         if why:
             reasons["quant"] = why
-        plan: dict[str, Any] = {"small": preset.parameters < 0.03}
+        plan: dict[str, Any] = {"small": preset.parameters < SMALL}
         if settings.method != "pretrain":
             plan["memory"] = preflight.check_memory(settings, preset, model["shown"])
         preflight.check_disk(settings, preset, spooled.bytes, folder)

@@ -24,6 +24,7 @@ AGAIN = 120  # exit status: start the child again, with the micro batch that the
 _STATE = "state.json"
 _CPU_TOKENS = 4_096  # of a forward pass: beyond, a CPU gains nothing
 _SAVES = 10
+_LONG_SECONDS = 600
 
 
 def work(job: Job) -> int:
@@ -41,6 +42,8 @@ def work(job: Job) -> int:
     trainer, micro = _trainer(job, prepared)
     steps = steps_of(job.settings, len(trainer.train_dataset), prepared.rows_per_step)
     watch = _watch(job, micro, steps)
+    if job.device == "cpu" and not job.plan.get("small"):
+        _say_hours(job, prepared, trainer, steps)
     watch.trainer = trainer
     sampler = finishing.Sampler(job, prepared)
     watch.on_eval = lambda step: sampler.at(step, trainer.accelerator.unwrap_model(trainer.model))
@@ -74,6 +77,20 @@ def work(job: Job) -> int:
 def watch_step(start: str | None) -> int:
     """Return the step that a checkpoint is of, 0 for none."""
     return int(start.rpartition("-")[2]) if start else 0
+
+
+def _say_hours(job: Job, prepared: Prepared, trainer: Any, steps: int) -> None:
+    """On a CPU say beforehand how long it will take, if that is long."""
+    from bptools.models.presets import shape_of
+    from bptools.training.estimating import expected_seconds
+    from bptools.training.telling import duration
+
+    seconds = expected_seconds(job, prepared, shape_of(trainer.model.config.to_dict()), steps)
+    if seconds > _LONG_SECONDS:
+        job.emit(
+            "note",
+            message=f"on this CPU it takes about {duration(seconds)}; Ctrl-C saves, the same line goes on",
+        )
 
 
 def _trainer(job: Job, prepared: Prepared) -> tuple[Any, int]:

@@ -163,3 +163,29 @@ def test_what_gets_worse_is_stopped_and_the_best_is_taken(base: str, tmp_path: P
         source, tmp_path / "last", evaluation=str(other), early_stopping=2, keep_best=False, **settings
     ).finish()
     assert (last.path / "adapter" / "adapter_model.safetensors").read_bytes() != weights
+
+
+def test_two_phases_on_one_adapter(base: str, tmp_path: Path) -> None:
+    """Continued pre-training with the vocabulary, then instructions, on the same adapter."""
+    text = write_records(tmp_path / "text.jsonl", "text", 48)
+    first = Run(text, tmp_path / "runs", model=base, method="cpt", batch_size=8, epochs=1.0, learning_rate=1e-2,
+                modules_to_save=("embed_tokens",)).finish()  # fmt: skip
+    chat = write_records(tmp_path / "chat.jsonl", "chat", 64)
+    second = Run(chat, tmp_path / "runs", model=base, adapter=str(first.path / "adapter"), batch_size=8, epochs=3.0,
+                 learning_rate=1e-2, eval_split="8").finish()  # fmt: skip
+    evaluations = [event["loss"] for event in second.events.of("eval")]
+    assert second.events.of("eval")[0]["step"] == 0  # the model as the first phase left it
+    assert evaluations[-1] < 0.97 * evaluations[0]
+    model = stock(base, second.path / "adapter")
+    assert "embed_tokens" in str(model.peft_config["default"].modules_to_save)
+    assert (logits(model) - logits(stock(base, first.path / "adapter"))).abs().max() > 0.01
+
+
+def test_a_long_run_on_a_cpu_says_so(base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bptools.training import plan, working
+
+    monkeypatch.setattr(working, "_LONG_SECONDS", 0)
+    monkeypatch.setattr(plan, "SMALL", 0)
+    source = write_records(tmp_path / "data.jsonl", "chat", 16)
+    run = Run(source, tmp_path / "runs", model=base, steps=1, dtype="float32").finish()
+    assert any("on this CPU it takes about" in event["message"] for event in run.events.of("note"))
