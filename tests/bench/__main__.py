@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.bench.bench import BIN, FOLDER, Bench, baseline
+from tests.bench.bench import BIN, FOLDER, Bench, baseline, name_given
 from tests.bench.data import write_array, write_jsonl
 from tests.bench.filtering import measure_filter, measure_rules
 from tests.bench.measure import interleaved, once
@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=500_000, help="records of the scaled set of bp-dedup")
     chosen = parser.parse_args()
     FOLDER.mkdir(exist_ok=True)
+    name_given(chosen.data)
     if chosen.only is None:
         # Each in a process of its own: one that has grown lends its memory to all that it starts.
         for part in PARTS:

@@ -17,6 +17,18 @@ BIN = ROOT / "bin"
 RESULTS = ROOT / "tests" / "bench" / "RESULTS.md"
 
 
+GIVEN: dict[str, str] = {}
+"""Names of files that were given -> what RESULTS.md calls them: what somebody measures on is his own affair."""
+
+
+def name_given(files: list[str]) -> None:
+    """Let RESULTS.md call these files given-1, given-2, ..."""
+    for number, file in enumerate(files, 1):
+        name = Path(file).name
+        GIVEN[name] = f"given-{number}"
+        GIVEN[name.split(".")[0]] = f"given-{number}"
+
+
 class Bench:
     """Collects the rows of one section: what, against what, cost, ratio, goal."""
 
@@ -86,7 +98,10 @@ class Bench:
         sections = {
             part.partition("\n")[0]: part for part in re.split(r"^(?=##? )", written, flags=re.M) if part
         }
-        sections[self.heading] = "\n".join(lines)
+        made = "\n".join(lines)
+        for name in sorted(GIVEN, key=len, reverse=True):
+            made = made.replace(name, GIVEN[name])
+        sections[self.heading] = made
         RESULTS.write_text("\n".join(part.rstrip("\n") + "\n" for part in sections.values()))
 
 
