@@ -77,6 +77,7 @@ class Run:
         *,
         name: str | None = None,
         evaluation: str | None = None,
+        fresh: bool = False,
         **settings: Any,
     ) -> None:
         from bptools.chat import Options
@@ -90,20 +91,25 @@ class Run:
             return Pipeline("bp-train", settings)
 
         to = "text" if settings.get("method") in ("cpt", "pretrain") else "auto"
-        request = Request(runs=str(runs), path=str(runs / name) if name else None)
+        request = Request(runs=str(runs), path=str(runs / name) if name else None, fresh=fresh)
         values = {"threads": 1, "device": "cpu", "samples": 0, **settings}
         held_out = pipe(evaluation) if evaluation else None
         self.planned = make_plan(Settings(**values), request, pipe(source), Options(to=to), held_out)
         self.path = Path(self.planned.run.path)
         self.events = Events()
 
-    def work(self) -> int:
-        """Do what the child does; return its exit status."""
+    def job(self) -> Any:
+        """Return the job as the child opens it."""
         from bptools.training.job import open_job
         from bptools.training.stopping import Stop
+
+        return open_job(str(self.path), self.events, Stop())  # type: ignore[arg-type]
+
+    def work(self) -> int:
+        """Do what the child does; return its exit status."""
         from bptools.training.working import work
 
-        return work(open_job(str(self.path), self.events, Stop()))  # type: ignore[arg-type]
+        return work(self.job())
 
     def finish(self) -> Run:
         """Work to the end, however often the child asks to be started again."""

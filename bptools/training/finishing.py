@@ -62,6 +62,13 @@ def _take_best(job: Job, trainer: Any, watch: Watch) -> bool:
             "note", message=f"the checkpoint of step {watch.best_step}, the best, is gone; keeping the last"
         )
         return False
+    load_weights(job, trainer, path)
+    job.emit("note", message=f"step {watch.best_step} was the best; taking its weights")
+    return True
+
+
+def load_weights(job: Job, trainer: Any, path: str) -> None:
+    """Put the weights of a checkpoint into the model of a trainer."""
     from safetensors.torch import load_file
 
     if job.makes_adapter:
@@ -71,8 +78,15 @@ def _take_best(job: Job, trainer: Any, watch: Watch) -> bool:
     else:
         trainer.model.load_state_dict(load_file(os.path.join(path, "model.safetensors")), strict=False)
         trainer.model.tie_weights()
-    job.emit("note", message=f"step {watch.best_step} was the best; taking its weights")
-    return True
+
+
+def take_up(job: Job, trainer: Any, path: str, tokens: int) -> None:
+    """Bring a trainer to where a checkpoint was made, without another step."""
+    from transformers import TrainerState
+
+    load_weights(job, trainer, path)
+    trainer.state = TrainerState.load_from_json(os.path.join(path, "trainer_state.json"))
+    trainer._total_train_tokens = tokens
 
 
 class Sampler:
@@ -104,7 +118,12 @@ class Sampler:
         model.config.use_cache = True
         generator = Generator(model, self._prepared.tokenizer, self._prepared.renderer, self._job.device)
         raw = isinstance(self.prompts[0], str)
-        made = generator.complete(self.prompts, max_new_tokens=_SAMPLE_TOKENS, temperature=0, raw=raw)
+        import torch
+
+        half = self._job.dtype != "float32"  # what is trained is in float32, the rest in 16 bits
+        dtype = getattr(torch, self._job.dtype) if half else None
+        with torch.autocast(self._job.device.partition(":")[0], dtype=dtype, enabled=half):
+            made = generator.complete(self.prompts, max_new_tokens=_SAMPLE_TOKENS, temperature=0, raw=raw)
         model.config.use_cache = cached
         model.train(training)
         return [several[0] for several in made]

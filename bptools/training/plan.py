@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -241,6 +242,10 @@ def _place(
     recipe = settings.recipe() | {"model": _identity(model)}
     if settings.adapter:
         recipe["adapter"] = _adapter_sha256(settings.adapter)
+    if os.path.isfile(settings.chat_template):
+        recipe["chat_template"] = sha256_of(settings.chat_template)
+    if settings.tokenizer and os.path.isdir(settings.tokenizer):
+        recipe["tokenizer"] = folder_sha256(settings.tokenizer)
     if settings.ref_model:
         decided["reference"] = _reference(settings)
         recipe["reference"] = folder_sha256(decided["reference"])
@@ -266,6 +271,10 @@ def _place(
     }
     if request.dry_run:
         run = RunDirectory(os.path.join(folder, "run"))
+    if run.foreign():
+        raise OutputError(f"'{run.path}' holds files that no run made; name another directory")
+    if settings.adapter and _inside(settings.adapter, run.path):
+        raise UsageError(f"--adapter '{settings.adapter}' lies in the run's own directory '{run.path}'")
     run.create(request.wait)
     earlier = run.read(PLAN)
     if earlier is not None and earlier["id"] != identity:
@@ -280,12 +289,28 @@ def _place(
     if run.finished():
         return Planned(run, earlier or plan, True, False)
     resumes = earlier is not None and earlier["id"] == identity
-    for name in (RECORDS, EVALUATION, PLACES):
-        os.replace(os.path.join(folder, name), run.file(name))
     if os.path.exists(run.file(MANIFEST)):
         os.unlink(run.file(MANIFEST))
-    run.write(PLAN, plan)
+    run.write(PLAN, plan)  # before the rest: it says whose directory this is
+    for name in (RECORDS, EVALUATION, PLACES):
+        _move(os.path.join(folder, name), run.file(name))
     return Planned(run, plan, False, resumes, folder if request.dry_run else None)
+
+
+def _inside(path: str, folder: str) -> bool:
+    return os.path.join(os.path.realpath(path), "").startswith(os.path.join(os.path.realpath(folder), ""))
+
+
+def _move(source: str, target: str) -> None:
+    """Move a file; to another file system by a copy that appears whole."""
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.copyfile(source, target + ".part")
+        os.replace(target + ".part", target)
+        os.unlink(source)
 
 
 def _reference(settings: Settings) -> str:
@@ -304,7 +329,10 @@ def _identity(model: dict[str, Any]) -> str:
 
 def _adapter_sha256(folder: str) -> str:
     try:
-        return sha256_of(os.path.join(folder, "adapter_model.safetensors"))
+        return "".join(
+            sha256_of(os.path.join(folder, name))
+            for name in ("adapter_model.safetensors", "adapter_config.json")
+        )
     except OSError:
         raise InputError(
             f"--adapter '{folder}' is no adapter: there is no adapter_model.safetensors in it"

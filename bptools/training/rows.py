@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bptools.training.settings import Settings
 
 IGNORED = -100
+_SIDES = ("prompt", "chosen", "rejected", "completion")
 _ROWS_PER_BATCH = 1_000
 _MOST_NAMED = 20
 
@@ -58,10 +59,13 @@ class Counts:
 
 def row_length(row: Row) -> int:
     """Return the tokens of a row; of a preference those of its longer side, of messages their characters."""
-    if "prompt" in row:
-        return sum(len(turn["content"]) for name, turns in row.items() if name != "label" for turn in turns)
     if "input_ids" in row:
         return len(row["input_ids"])
+    if "chosen_input_ids" in row:  # as TRL's trainer of orpo has them
+        return max(len(row["chosen_input_ids"]), len(row["rejected_input_ids"]))
+    if "prompt_ids" not in row:
+        sides = [row[name] for name in _SIDES if name in row]
+        return sum(len(turn["content"]) for turns in sides for turn in turns)
     sides = [row[name] for name in ("chosen_ids", "rejected_ids", "completion_ids") if name in row]
     return int(len(row["prompt_ids"]) + max(map(len, sides)))
 
@@ -98,7 +102,20 @@ class RowMaker:
             counts.records += 1
             for row in self._make(number, record):
                 counts.see(row)
-                yield _untokenized(record) if self._settings.method in ("orpo", "kto") else row
+                yield self._untokenized(record) if self._settings.method in ("orpo", "kto") else row
+
+    def _untokenized(self, record: Record) -> Row:
+        """Return a row of messages, with the tools and what the template is to be told."""
+        row: Row = {}
+        for name in _SIDES:
+            if name in record:
+                row[name] = [{"role": turn["role"], "content": turn["content"]} for turn in record[name]]
+        if "label" in record:
+            row["label"] = bool(record["label"])
+        row["tools"] = orjson.dumps(record["tools"]).decode() if record.get("tools") else None
+        if self._settings.template_kwargs:
+            row["chat_template_kwargs"] = self._settings.template_kwargs
+        return row
 
     def _chat(self, number: int, record: Record) -> list[Row]:
         ids, trained = self._renderer.encode_chat(record["messages"], record.get("tools"))
@@ -175,15 +192,6 @@ class RowMaker:
         return [row]
 
 
-def _untokenized(record: Record) -> Row:
-    """Return a row of messages with what any template reads."""
-    row: Row = {}
-    for name in ("prompt", "chosen", "rejected", "completion"):
-        if name in record:
-            row[name] = [{"role": turn["role"], "content": turn["content"]} for turn in record[name]]
-    return row | ({"label": bool(record["label"])} if "label" in record else {})
-
-
 def _common_prefix(left: list[int], right: list[int]) -> int:
     length = min(len(left), len(right))
     for index in range(length):
@@ -232,6 +240,10 @@ def write_rows(path: str, rows: Iterable[Row]) -> None:
 def _type(value: Any) -> Any:
     import pyarrow as pa
 
+    if isinstance(value, dict):
+        return None  # what the template is told: of one kind in all rows
+    if value is None or isinstance(value, str):
+        return pa.string()
     if not isinstance(value, list):
         return pa.bool_()
     if value and isinstance(value[0], dict):

@@ -37,6 +37,12 @@ WORKER_LOG = "worker.log"
 ROWS = "rows"
 CHECKPOINTS = "checkpoints"
 _LOCK = ".lock"
+STATE = "state.json"
+OURS = {
+    PLAN, MANIFEST, RESULT, RECORDS, EVALUATION, PLACES, METRICS, EVENTS, WORKER_LOG, ROWS, CHECKPOINTS,
+    STATE, _LOCK, "adapter", "model", "adapter.part", "model.part", "loss.png", "report.html",
+}  # fmt: skip
+"""What a run writes into its directory; nothing else there is ever touched."""
 _LATEST = "latest"
 
 
@@ -71,6 +77,12 @@ class RunDirectory:
         except OSError as error:
             raise OutputError(f"cannot create '{self.path}': {reason_of(error)}") from None
         self._lock = take_lock(self.file(_LOCK), wait, f"the run '{self.path}'")
+
+    def foreign(self) -> bool:
+        """Say whether something is there that no run of ours made: then it is somebody else's directory."""
+        if not os.path.isdir(self.path) or self.read(PLAN) is not None or self.read(MANIFEST) is not None:
+            return False
+        return any(name != _LOCK for name in os.listdir(self.path))
 
     def release(self) -> None:
         """Let others in."""
@@ -110,11 +122,12 @@ class RunDirectory:
         )
 
     def clear(self) -> None:
-        """Remove what earlier runs left, the lock aside; the manifest goes first."""
+        """Remove what earlier runs left, the lock aside; the manifest goes first, the plan last."""
         if not os.path.isdir(self.path):
             return
-        for name in sorted(os.listdir(self.path), key=lambda name: name != MANIFEST):
-            if name == _LOCK:
+        order = {MANIFEST: 0, PLAN: 2}
+        for name in sorted(os.listdir(self.path), key=lambda name: order.get(name, 1)):
+            if name == _LOCK or name not in OURS:
                 continue
             path = self.file(name)
             if os.path.isdir(path) and not os.path.islink(path):

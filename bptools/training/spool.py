@@ -70,6 +70,7 @@ class Spool:
         for name, digest in self._digests.items():
             self._files[name].hash_with(digest)
         self.spooled = Spooled()
+        self._held_out: set[int] = set()  # at most `most` of them
 
     def into_evaluation(self) -> None:
         """Take all records from here on for the evaluation part."""
@@ -90,10 +91,15 @@ class Spool:
         spooled.bytes += len(line)
 
     def _is_evaluation(self, record: Record) -> bool:
-        if self.spooled.evaluation >= self._most:
-            return False
         key = canonical_json({name: record[name] for name in _CONTENT if name in record})
-        return xxh3_64(key, _SPLIT_SEED) < self._share * 2.0**64
+        place = xxh3_64(key, _SPLIT_SEED)
+        if place in self._held_out:  # a copy of what is held out must not be trained on
+            return True
+        if self.spooled.evaluation >= self._most or place >= self._share * 2.0**64:
+            return False
+        if self._share < 1:
+            self._held_out.add(place)
+        return True
 
     def close(self) -> Spooled:
         """Put the files in their places. Raises ReadWriteError."""

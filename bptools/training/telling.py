@@ -117,7 +117,8 @@ class Teller:
         if step > self._first[1]:
             seconds = int((now - self._first[0]) / (step - self._first[1]) * (steps - step))
             left = f", {seconds // 60}:{seconds % 60:02d} left"
-        line = f"bp-train: step {step}/{steps}, loss {event['loss']:.3f}{left}"
+        loss = "nan" if event["loss"] is None else f"{event['loss']:.3f}"
+        line = f"bp-train: step {step}/{steps}, loss {loss}{left}"
         write_stderr(CLEAR_LINE + line[: shutil.get_terminal_size().columns - 1].encode())
         self._drawn = True
 

@@ -52,7 +52,7 @@ class Watch:
         self._facts = facts
         self.on_eval: Callable[[int], None] = lambda step: None  # called after each evaluation
         self._began = 0.0
-        self._tokens = 0
+        self.tokens = 0
         self.best_step: int | None = None
         self.best_loss = float("inf")
         self.evaluated_at: int | None = None
@@ -69,16 +69,17 @@ class Watch:
         self.best_loss = float("inf") if watched["best_loss"] is None else watched["best_loss"]
         self._worse = watched["worse"]
         self.evaluated_at, self.last_eval = watched["evaluated_at"], watched["last_eval"]
-        self._tokens = watched["tokens"]
-        cut_lines(self._metrics_path, step)
+        self.tokens = watched["tokens"]
+        self.stopped_early = watched["stopped_early"]
+        self.losses = cut_lines(self._metrics_path, step)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Open the metrics."""
         self._metrics = open(self._metrics_path, "ab", buffering=0)  # noqa: SIM115 - closed at the end of training
         self._began = time.monotonic()
         self._stop.steps_running = True
-        if self._tokens:
-            self.trainer._total_train_tokens = self._tokens
+        if self.tokens:
+            self.trainer._total_train_tokens = self.tokens
         self._emit("run_start", step=state.global_step, steps=state.max_steps, epochs=args.num_train_epochs)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -130,6 +131,7 @@ class Watch:
             "worse": self._worse,
             "evaluated_at": self.evaluated_at,
             "last_eval": self.last_eval,
+            "stopped_early": self.stopped_early,
             "tokens": getattr(self.trainer, "_total_train_tokens", 0),
         }
         path = checkpoints.path_of(self._folder, state.global_step)
@@ -161,13 +163,13 @@ def as_callback(watch: Watch) -> Any:
     return Callback()
 
 
-def cut_lines(path: str, step: int) -> None:
-    """Remove the lines of later steps, and a last one that was not written to its end."""
+def cut_lines(path: str, step: int) -> list[float]:
+    """Remove the lines of later steps, and a last one that was cut; return the losses of the others."""
     try:
         with open(path, "rb") as file:
             lines = file.read().split(b"\n")
     except FileNotFoundError:
-        return
+        return []
     kept = [line for line in lines[:-1] if orjson.loads(line)["step"] <= step]
     temporary = path + ".cut"
     with open(temporary, "wb") as file:
@@ -175,3 +177,4 @@ def cut_lines(path: str, step: int) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+    return [orjson.loads(line)["loss"] for line in kept]

@@ -15,13 +15,12 @@ from bptools.training.job import Job
 from bptools.training.modelling import make_model, parameter_counts
 from bptools.training.preparing import Prepared, prepare
 from bptools.training.rows import row_length
-from bptools.training.run_directory import CHECKPOINTS, METRICS, RESULT
+from bptools.training.run_directory import CHECKPOINTS, METRICS, RESULT, STATE
 from bptools.training.settings import Settings
 from bptools.training.triggers import parse_trigger, spaced
 from bptools.training.watching import Watch, as_callback
 
 AGAIN = 120  # exit status: start the child again, with the micro batch that the run directory says
-_STATE = "state.json"
 _CPU_TOKENS = 4_096  # of a forward pass: beyond, a CPU gains nothing
 _SAVES = 10
 _LONG_SECONDS = 600
@@ -41,7 +40,7 @@ def work(job: Job) -> int:
     set_seed(job.settings.seed)
     trainer, micro = _trainer(job, prepared)
     steps = steps_of(job.settings, len(trainer.train_dataset), prepared.rows_per_step)
-    watch = _watch(job, micro, steps)
+    watch = _watch(job, micro, steps, prepared.evaluation is not None)
     if job.device == "cpu" and not job.plan.get("small"):
         _say_hours(job, prepared, trainer, steps)
     watch.trainer = trainer
@@ -57,7 +56,10 @@ def work(job: Job) -> int:
         watch_before = trainer.evaluate()
         job.emit("eval", step=0, loss=watch_before.get("eval_loss"))
     try:
-        trainer.train(resume_from_checkpoint=start)
+        if start is not None and (watch.stopped_early or watch_step(start) >= steps):
+            finishing.take_up(job, trainer, start, watch.tokens)  # a trainer would make one more step
+        else:
+            trainer.train(resume_from_checkpoint=start)
     except Exception as error:
         if not is_out_of_memory(error) or micro == 1:
             raise
@@ -147,11 +149,12 @@ def _reference(job: Job) -> Any:
 def micro_batch(job: Job, prepared: Prepared) -> int | None:
     """Return the rows per forward pass, None where only a probe can tell.
 
-    That of an interrupted run goes first, then the one given. A CPU takes one packed row, or what makes some
-    4,096 tokens.
+    The smaller one of that of an interrupted run and the one given. A CPU takes one packed row, or what makes
+    some 4,096 tokens.
     """
     settings, batch = job.settings, prepared.rows_per_step
-    given = (job.run.read(_STATE) or {}).get("micro_batch") or settings.micro_batch
+    known = [(job.run.read(STATE) or {}).get("micro_batch"), settings.micro_batch]
+    given = min((size for size in known if size), default=None)
     if given is None:
         if job.device != "cpu":
             return None
@@ -167,9 +170,9 @@ def micro_batch(job: Job, prepared: Prepared) -> int | None:
 
 def _remember(job: Job, micro: int) -> int:
     """Keep the micro batch for a run that is resumed: another one rounds differently."""
-    state = job.run.read(_STATE) or {}
+    state = job.run.read(STATE) or {}
     if state.get("micro_batch") != micro:
-        job.run.write(_STATE, {**state, "micro_batch": micro})
+        job.run.write(STATE, {**state, "micro_batch": micro})
     return micro
 
 
@@ -201,11 +204,12 @@ def steps_of(settings: Settings, rows: int, rows_per_step: int) -> int:
     return math.ceil((settings.epochs or 1) * math.ceil(rows / rows_per_step))
 
 
-def _watch(job: Job, micro: int, steps: int) -> Watch:
+def _watch(job: Job, micro: int, steps: int, has_evaluation: bool) -> Watch:
     settings = job.settings
     evaluate = settings.eval_every or spaced(steps, 5, 20, 500)
     save = str(settings.save_every) if settings.save_every else spaced(steps, _SAVES, 10, 500)
-    has_evaluation = job.plan["evaluation"] > 0
+    if job.plan["evaluation"] and not has_evaluation:
+        job.emit("note", message="none of the records held out is left to evaluate on; nothing is evaluated")
     return Watch(
         job.emit,
         job.stop,

@@ -41,9 +41,23 @@ def make_trainer(
     if method == "pretrain":
         return _pretraining(arguments, given)
     if method in ("sft", "cpt"):
-        return _supervised(settings, arguments, given, peft_config)
-    preference = {"dpo": _dpo, "orpo": _orpo, "kto": _kto}[method or "dpo"]
-    return preference(settings, arguments, given, peft_config, reference)
+        trainer = _supervised(settings, arguments, given, peft_config)
+    else:
+        preference = {"dpo": _dpo, "orpo": _orpo, "kto": _kto}[method or "dpo"]
+        trainer = preference(settings, arguments, given, peft_config, reference)
+    if settings.quant not in ("nf4", "int8"):
+        _train_in_float32(trainer.model)
+    return trainer
+
+
+def _train_in_float32(model: Any) -> None:
+    """Keep what is trained in float32: in 16 bits most of Adam's steps are less than half a unit and vanish.
+
+    PEFT does so with an adapter, but not with whole modules that are saved beside it.
+    """
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.is_floating_point():
+            parameter.data = parameter.data.float()
 
 
 def _supervised(
