@@ -26,7 +26,6 @@ class Literal:
         self._backend = tokenizer.backend_tokenizer
         tokens = special_tokens(tokenizer)
         self._special = re.compile("|".join([*map(re.escape, tokens), f"[{_OPEN}{_CLOSE}]"]))
-        self._newline: list[int] | None = None
 
     def protect(self, value: Value) -> Value:
         """Return messages or tools with the special tokens in their texts marked, the same object if none."""

@@ -59,7 +59,6 @@ class Planned:
     run: RunDirectory
     plan: dict[str, Any]
     finished: bool
-    resumes: bool
     scratch: str | None = None  # removed at the end: the place of a dry run
 
 
@@ -147,6 +146,8 @@ def make_plan(
     """
     preflight.check_packages()
     model, preset = base_model(settings)
+    if settings.checkpointing is None:
+        settings = replace(settings, checkpointing=preflight.likely_device(settings) != "cpu")
     quant, why = settings.quant, ""
     if quant is None:
         quant, why = preflight.choose_quant(settings, preset)
@@ -287,14 +288,13 @@ def _place(
     if request.fresh:
         run.clear()
     if run.finished():
-        return Planned(run, earlier or plan, True, False)
-    resumes = earlier is not None and earlier["id"] == identity
+        return Planned(run, earlier or plan, True)
     if os.path.exists(run.file(MANIFEST)):
         os.unlink(run.file(MANIFEST))
     run.write(PLAN, plan)  # before the rest: it says whose directory this is
     for name in (RECORDS, EVALUATION, PLACES):
         _move(os.path.join(folder, name), run.file(name))
-    return Planned(run, plan, False, resumes, folder if request.dry_run else None)
+    return Planned(run, plan, False, folder if request.dry_run else None)
 
 
 def _inside(path: str, folder: str) -> bool:

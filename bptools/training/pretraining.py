@@ -23,7 +23,7 @@ PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
     r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-_TOKENIZER_BYTES = 40_000_000  # of text for the tokenizer: merges do not change beyond
+_TOKENIZER_BYTES = 40_000_000  # of text for the tokenizer: plenty for some thousand merges
 _BATCH = 1_000
 
 CONFIG: dict[str, Any] = {

@@ -103,12 +103,6 @@ class RunDirectory:
         """Write a JSON file whole or not at all."""
         write_file(self.file(name), orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n")
 
-    @property
-    def result(self) -> str:
-        """Where the result is or will be."""
-        plan = self.read(PLAN) or {}
-        return self.file(plan.get("result", "adapter"))
-
     def finished(self) -> bool:
         """Say whether it holds a finished run: its result is there, of the size that the manifest says."""
         manifest = self.read(MANIFEST)

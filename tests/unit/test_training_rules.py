@@ -123,6 +123,24 @@ def test_one_record_that_does_not_fit_is_71() -> None:
     assert [divisor(12, most) for most in (12, 7, 5, 0)] == [12, 6, 4, 1]
 
 
+@pytest.mark.parametrize(
+    ("device", "given", "made"), [("cpu", None, False), ("cuda", None, True), ("cuda", False, False)]
+)
+def test_activations_are_computed_twice_on_a_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, given: bool | None, made: bool
+) -> None:
+    pytest.importorskip("trl")
+    from bptools.training import memory
+    from tests.tiny import shared_model
+    from tests.training_runs import Run, write_records
+
+    monkeypatch.setattr(memory, "available", lambda where: 8 << 30)
+    source = write_records(tmp_path / "data.jsonl", "chat", 8)
+    run = Run(source, tmp_path, model=shared_model(), device=device, checkpointing=given, eval_split="0")
+    run.planned.run.release()
+    assert run.planned.plan["settings"]["checkpointing"] is made
+
+
 def test_triggers() -> None:
     def due(text: str, steps: int = 10) -> list[int]:
         trigger = parse_trigger(text, "--eval-every")
