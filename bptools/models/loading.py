@@ -158,6 +158,7 @@ def import_transformers() -> Any:
     """Import transformers with bars and advice off. Raises MissingExtra."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    logging.getLogger("bitsandbytes").setLevel(logging.CRITICAL)  # peft imports it where it is installed
     try:
         import torch  # noqa: F401
     except ImportError:

@@ -19,6 +19,7 @@ from bptools.models.matching import Check, first_json, match
 from bptools.models.rendering import Renderer
 from bptools.models.sampling import Row, Sampler, Sampling, sampling_for
 from bptools.models.templates import resolve_template
+from tests.golden import ROOT
 from tests.tiny import shared_model, tiny_model
 
 PROMPTS = [
@@ -394,3 +395,23 @@ def test_the_template_saved_with_an_adapter_is_the_one_used(tmp_path: Path) -> N
     alone, adapted = (contender.generator.renderer for contender in contenders)
     assert alone.template.name == "chatml"
     assert adapted.text([{"role": "user", "content": "Hi"}]) == "Q: Hi<|im_end|>"
+
+
+def test_a_process_that_loads_an_adapter_says_nothing(tmp_path: Path) -> None:
+    """What peft imports (bitsandbytes, where it is installed) would advise on standard error."""
+    import subprocess
+    import sys
+
+    import peft
+
+    model = load_model(shared_model(), device="cpu", dtype="float32")
+    folder = str(tmp_path / "adapter")
+    peft.get_peft_model(model, peft.LoraConfig(target_modules="all-linear")).save_pretrained(folder)
+    program = (
+        "from bptools.models import load_model\n"
+        f"load_model({shared_model()!r}, device='cpu', dtype='float32', adapter={folder!r})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, timeout=100
+    )
+    assert (done.returncode, done.stderr) == (0, "")
