@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -23,7 +24,6 @@ class Messages:
         self.quiet = quiet
         self.verbose = verbose
         self.as_json = as_json
-        self.before_line = b""  # what a progress line needs to get out of the way
 
     def error(self, text: str) -> None:
         """Say why the command fails. Never suppressed."""
@@ -50,7 +50,7 @@ class Messages:
             line = json.dumps({"level": level, "command": self.command, "message": text})
         else:
             line = printable(f"{self.command}: {text}")
-        write_stderr(self.before_line + line.encode("utf-8", "backslashreplace") + b"\n")
+        write_above_bars(line.encode("utf-8", "backslashreplace") + b"\n")
 
 
 def write_stderr(data: bytes) -> None:
@@ -60,3 +60,11 @@ def write_stderr(data: bytes) -> None:
             data = data[os.write(2, data) :]
     except OSError:
         pass
+
+
+above_bars: Callable[[bytes], None] | None = None  # how lines are written where there are progress bars
+
+
+def write_above_bars(lines: bytes) -> None:
+    """Write lines to fd 2, out of the way of progress bars."""
+    (above_bars or write_stderr)(lines)

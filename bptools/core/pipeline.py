@@ -77,6 +77,7 @@ class Pipeline:
         self.report_fields: dict[str, Any] = {}  # what a command adds to --report
         self.when_done: Callable[[], None] | None = None  # called when all outputs are in their places
         self.resources = contextlib.ExitStack()  # closed when all is over
+        self.work: Callable[[], tuple[float | None, str]] | None = None  # (share done, words) for the bar
         self._progress: Progress | None = None
         self._windows: Windows | None = None
 
@@ -297,8 +298,6 @@ class Pipeline:
             return self._end(error)
 
     def _end(self, error: BaseException | None) -> Literal[False]:
-        if self._progress is not None:
-            self._progress.stop()
         if error is not None and not isinstance(error, DataError):
             for output in self._outputs:
                 output.abort()
@@ -308,6 +307,8 @@ class Pipeline:
         failure: BpError | None = error if isinstance(error, DataError) else None
         failure = failure or self._rejects.finish()
         self._commit(failure)
+        if self._progress is not None:  # its line makes room for the last one
+            self._progress.stop()
         self.messages.info(self.counts.summary())
         if failure is not None and failure is not error:
             raise failure

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shutil
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bptools.core.messages import Messages, printable, write_stderr
-from bptools.core.progress import CLEAR_LINE
+from bptools.core.messages import Messages, printable, write_above_bars
 from bptools.core.sizes import shown_size
 from bptools.training.events import Event
+
+if TYPE_CHECKING:
+    from bptools.core.bars import Bar
 
 _MOST_SHOWN = 700  # characters of a row on one message line
 
@@ -26,18 +28,22 @@ class Teller:
         )
         self._progress = progress and terminal
         self._color = terminal and type(messages) is Messages  # not in a report that may go to a file
-        self._drawn = False
+        self._bar: Bar | None = None
+        self._line = "bp-train: preparing the rows"
         self._first: tuple[float, int] | None = None
-        if self._progress:
-            messages.before_line = CLEAR_LINE
 
     def __enter__(self) -> Teller:
+        if self._progress:
+            from bptools.core.bars import Bar
+
+            with contextlib.suppress(OSError):  # no bar is better than no training
+                self._bar = Bar(lambda: self._line)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._drawn:
-            write_stderr(CLEAR_LINE)
-            self._drawn = False
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
 
     def __call__(self, event: Event) -> None:
         """Say an event."""
@@ -46,6 +52,7 @@ class Teller:
             tell(event)
 
     def _preflight(self, event: Event) -> None:
+        self._line = "bp-train: loading the model"
         say = self._messages.info
         left = [
             f"{event[name]} {words}"
@@ -71,8 +78,8 @@ class Teller:
             self._messages.warn(f"the tokenizer has no token {name}: the template's marks are pieces of text")
         for row in (event.get("rows_shown") or [])[: self._show_rows]:
             if self._color and not self._messages.quiet and not self._messages.as_json:
-                head = b"bp-train: a row, what is learnt in green:\n"
-                write_stderr(CLEAR_LINE + head + self._row(row).encode("utf-8", "replace") + b"\n")
+                shown = f"bp-train: a row, what is learnt in green:\n{self._row(row)}\n"
+                write_above_bars(shown.encode("utf-8", "replace"))
             else:
                 say(f"a row, what is learnt in [[ ]]: {self._row(row)}")
 
@@ -103,6 +110,7 @@ class Teller:
             f"{event['trained']} of {event['parameters']} parameters are trained; "
             f"{event['steps']} steps, micro batch {event['micro_batch']}"
         )
+        self._line = f"bp-train: step {event['step']}/{event['steps']}"
 
     def _note(self, event: Event) -> None:
         self._messages.info(event["message"])
@@ -113,14 +121,12 @@ class Teller:
         now, step, steps = time.monotonic(), event["step"], event["steps"]
         if self._first is None:
             self._first = (now, step)
-        left = ""
-        if step > self._first[1]:
+        left = ", finishing" if step == steps else ""
+        if self._first[1] < step < steps:
             seconds = int((now - self._first[0]) / (step - self._first[1]) * (steps - step))
             left = f", {seconds // 60}:{seconds % 60:02d} left"
         loss = "nan" if event["loss"] is None else f"{event['loss']:.3f}"
-        line = f"bp-train: step {step}/{steps}, loss {loss}{left}"
-        write_stderr(CLEAR_LINE + line[: shutil.get_terminal_size().columns - 1].encode())
-        self._drawn = True
+        self._line = f"bp-train: step {step}/{steps}, loss {loss}{left}"
 
     def _eval(self, event: Event) -> None:
         if event["loss"] is not None:
