@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NoReturn, Optional
 
 from bptools.core import cli
 from bptools.core.errors import UsageError
-from bptools.core.options import data_command, option, pairs
+from bptools.core.options import data_command, json_values, option, pairs
 from bptools.core.pipeline import Pipeline
 
 app = cli.command_app()
@@ -58,7 +58,7 @@ def generate(
     if no_template and system is not None:
         raise UsageError("--system has no place without a template; leave out --no-template")
     condition = Check.parse(check) if check is not None else None
-    loading = Loading(device, dtype, quant, chat_template, _values(template_kwargs))
+    loading = Loading(device, dtype, quant, chat_template, json_values("--template-kwargs", template_kwargs))
     contenders = Contenders(model or [], adapter or [], revision, loading)
     settings = pipe.settings
     how: dict[str, Any] = {
@@ -88,19 +88,6 @@ def generate(
         **how, samples=samples, batch_size=batch_size, system=system, score=score, check=condition
     )
     run(pipe, Views(reading), contenders, wanted)
-
-
-def _values(given: list[str] | None) -> dict[str, Any]:
-    """Return {name: value} for the template; what is JSON is meant as JSON: false, 3, [1]."""
-    import json
-
-    values: dict[str, Any] = {}
-    for name, text in pairs("--template-kwargs", given).items():
-        try:
-            values[name] = json.loads(text)
-        except ValueError:
-            values[name] = text
-    return values
 
 
 def main() -> NoReturn:

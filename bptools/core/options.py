@@ -183,6 +183,19 @@ def pairs(name: str, given: list[str] | None) -> dict[str, str]:
     return found
 
 
+def json_values(name: str, given: list[str] | None) -> dict[str, Any]:
+    """Return {left: right} as `pairs`, where what is JSON is meant as JSON: false, 3, [1]."""
+    import json
+
+    values: dict[str, Any] = {}
+    for key, text in pairs(name, given).items():
+        try:
+            values[key] = json.loads(text)
+        except ValueError:
+            values[key] = text
+    return values
+
+
 def _settings(context: typer.Context, values: dict[str, Any]) -> PipelineSettings:
     return PipelineSettings(
         sources=list(values["sources"] or []),

@@ -20,6 +20,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("bp-chatml", "bptools.commands.chatml", "any chat data to clean records", "data"),
     Command("bp-filter", "bptools.commands.filter", "keep what is good, say why the rest went", "data"),
     Command("bp-dedup", "bptools.commands.dedup", "keep the first of what says the same", "data"),
+    Command("bp-ppl", "bptools.commands.ppl", "how well a model predicts each record", "model"),
     Command("bp-generate", "bptools.commands.generate", "answers of one model or several", "model"),
     Command("bp-train", "bptools.commands.train", "records to an adapter, on any machine", "artifact"),
     Command(

@@ -10,11 +10,11 @@ their turn, and what a limit leaves over was never there.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from bptools.core.records import Drop, Record, Reject, dumps, loads
+from bptools.core.records import Drop, Record, Reject, dumps, loads, splice_bp
 
 if TYPE_CHECKING:
     from bptools.core.intake import Batch
@@ -100,6 +100,14 @@ class Window:
             return
         self._note(source, line, blank)
         self.raws += raws
+
+    def add_bp(self, number: int, added: Record, gone: Collection[str] = ()) -> None:
+        """Merge fields into the `bp` of a record, and take others out. Raises Reject as `dumps` does."""
+        raw, record = self.raws[number], self.record(number)
+        line = splice_bp(dumps(record) if raw is None else raw, record, added, gone)
+        self.raws[number] = line
+        if self.records:
+            self.records[number] = loads(line)  # type: ignore[call-overload]
 
     def _note(self, source: str, line: int, blank: int) -> None:
         """Note where the next record stands, unless it goes without saying."""

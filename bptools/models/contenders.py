@@ -34,6 +34,7 @@ class Loading:
     quant: Quant = "none"
     chat_template: str = "auto"
     template_kwargs: dict[str, Any] | None = None
+    threads: int | None = None  # on a CPU; None: its idle cores
 
 
 @dataclass
@@ -44,6 +45,9 @@ class Contender:
     generator: Generator
     adapter: str | None = None  # its name within the model
     adapted: bool = False  # whether the model carries adapters at all
+    base: ModelName | None = None  # the model as it was named
+    folder: str = ""  # the files of the model
+    adapter_folder: str | None = None
 
     def select(self) -> None:
         """Make its adapter the active one, or none of them."""
@@ -86,6 +90,8 @@ class Contenders:
         self._adapters = adapters
         self._loading = loading or Loading()
         self._loaded: list[Contender] = []
+        self.quant = self._loading.quant
+        self.device = self.dtype = ""  # once they are loaded
 
     def __iter__(self) -> Iterator[Contender]:
         return iter(self._loaded)
@@ -99,24 +105,35 @@ class Contenders:
             return
         machine = this_machine()
         loading = self._loading
-        device = choose_device(loading.device, machine)
-        dtype = choose_dtype(loading.dtype, device, machine, "score")
+        self.device = device = choose_device(loading.device, machine)
+        self.dtype = dtype = choose_dtype(loading.dtype, device, machine, "score")
         if device == "cpu":
             import torch
 
-            torch.set_num_threads(cpu_threads())
+            torch.set_num_threads(loading.threads or cpu_threads())
         for name in self._models:
             folder = fetch(name)
             model = load_model(folder, device=device, dtype=dtype, adapter=self._folders, quant=loading.quant)
             if not self._adapters:
-                self._loaded.append(Contender(label_of(name), self._generator(folder, folder, model, device)))
+                generator = self._generator(folder, folder, model, device)
+                self._loaded.append(Contender(label_of(name), generator, base=name, folder=folder))
                 continue
             names = {path: adapter for adapter, path in adapter_names(self._folders).items()}
             for path in self._adapters:
                 tokens = path if os.path.isfile(os.path.join(path, "tokenizer_config.json")) else folder
                 generator = self._generator(tokens, folder, model, device)
                 label = label_of(name) if path == BASE_ALONE else label_of_path(path)
-                self._loaded.append(Contender(label, generator, names.get(path), bool(self._folders)))
+                self._loaded.append(
+                    Contender(
+                        label,
+                        generator,
+                        names.get(path),
+                        bool(self._folders),
+                        name,
+                        folder,
+                        None if path == BASE_ALONE else path,
+                    )
+                )
         _tell_apart(self._loaded)
 
     def _generator(self, tokens: str, folder: str, model: Any, device: str) -> Generator:

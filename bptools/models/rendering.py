@@ -49,8 +49,7 @@ class Renderer:
 
     def encode_prompt(self, messages: list[Message], tools: list[Any] | None = None) -> list[int]:
         """Return the tokens of a conversation up to where the assistant begins. Raises DataError."""
-        messages, tools = self._literal.protect(_with_objects(messages)), self._literal.protect(tools)
-        text, _ = self._render(self.template.text, messages, tools, True)
+        text, _ = self._render(self.template.text, *self.protected(messages, tools), True)
         return self._literal.encode(text)[0]
 
     def encode_text(self, text: str, add_eos: bool) -> list[int]:
@@ -73,8 +72,20 @@ class Renderer:
         turns with `weight: 0`. Raises DataError for what the template refuses, and where it cannot be known
         which text is the assistant's.
         """
-        messages, tools = self._literal.protect(_with_objects(messages)), self._literal.protect(tools)
-        text, spans = self.spans(messages, tools)
+        text, spans = self.spans(*self.protected(messages, tools))
+        return self.encode_spans(text, spans)
+
+    def protected(
+        self, messages: list[Message], tools: list[Any] | None
+    ) -> tuple[list[Message], list[Any] | None]:
+        """Return messages and tools as templates want them, special tokens in their texts marked as text."""
+        return self._literal.protect(_with_objects(messages)), self._literal.protect(tools)
+
+    def encode_spans(self, text: str, spans: Sequence[Span]) -> tuple[list[int], list[bool]]:
+        """Return (tokens, whether each begins in a span) of rendered text, spans in order.
+
+        No token reaches from before a span into it.
+        """
         ids, offsets = self._literal.encode(text)
         crossed = _crossed(offsets, spans)
         if crossed:  # cut there, as it is when a prompt ends there and the model goes on

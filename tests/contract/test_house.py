@@ -167,10 +167,8 @@ def test_nothing_heavy_is_imported_at_module_top(name: str) -> None:
     allowed = set(LIGHT)
     if layer(name) == "core" and name not in TYPER_IN_CORE:
         allowed = {"orjson"}
-    if name.startswith("bptools.quality.dedup."):
-        allowed.add(
-            "numpy"
-        )  # the package is imported when the options of bp-dedup are valid: arrays are its work
+    if name.startswith(("bptools.quality.dedup.", "bptools.quality.perplexity.")):
+        allowed.add("numpy")  # imported when the options of the command are valid: arrays are their work
     for imported, at_import in imports(MODULES[name], name):
         top = imported.split(".")[0]
         if at_import and top != "bptools" and top not in sys.stdlib_module_names:
