@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import json
 import os
 import random
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from bptools.training.events import Event
 
@@ -67,8 +70,26 @@ class Events(list[Event]):
         return [event for event in self if event["event"] == name]
 
 
+@functools.cache
+def settle() -> None:
+    """Load the libraries, and take what they made out of the collector's sight.
+
+    Every training collects garbage once, which takes 0.4 s with those objects to look through.
+    """
+    import peft  # noqa: F401
+    import torch  # noqa: F401
+    import trl
+
+    trl.SFTTrainer, trl.DPOTrainer, trl.KTOTrainer  # noqa: B018 - loaded where they are first named
+    gc.collect()
+    gc.freeze()
+
+
 class Run:
-    """A run that was made here: its directory, what it said, and its status."""
+    """A run that was made here: its directory, what it said, and its status.
+
+    No picture of its curves is drawn, which takes as long as a dozen steps: runs in processes have theirs.
+    """
 
     def __init__(
         self,
@@ -85,6 +106,8 @@ class Run:
         from bptools.core.pipeline_settings import PipelineSettings
         from bptools.training.plan import Request, make_plan
         from bptools.training.settings import Settings
+
+        settle()
 
         def pipe(path: str) -> Pipeline:
             settings = PipelineSettings(sources=[path], output=os.devnull, quiet=True, progress=False)
@@ -113,13 +136,15 @@ class Run:
 
     def finish(self) -> Run:
         """Work to the end, however often the child asks to be started again."""
+        from bptools.training import reporting
         from bptools.training.training import finish
         from bptools.training.working import AGAIN
 
         while (code := self.work()) == AGAIN:
             pass
         assert code == 0
-        finish(self.planned.run, self.planned.plan)
+        with mock.patch.object(reporting, "_plot", return_value=b""):
+            finish(self.planned.run, self.planned.plan)
         self.planned.run.release()
         return self
 

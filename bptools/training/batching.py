@@ -25,10 +25,10 @@ def divisor(batch: int, most: int) -> int:
     return next(size for size in range(min(batch, max(1, most)), 0, -1) if batch % size == 0)
 
 
-def fit_batch(batch: int, start: int, probe: Callable[[int], None]) -> tuple[int, int]:
+def fit_batch(batch: int, start: int, probe: Callable[[int], None], least: int = 1) -> tuple[int, int]:
     """Return (micro batch, probes). Where it does not fit `probe` raises what `is_out_of_memory` knows.
 
-    Raises NoMemory when one record does not fit.
+    Raises NoMemory when the least that is possible does not fit: one record.
     """
     micro, probes = divisor(batch, start), 0
     while True:
@@ -40,10 +40,9 @@ def fit_batch(batch: int, start: int, probe: Callable[[int], None]) -> tuple[int
             if not is_out_of_memory(error):
                 raise
         release()
-        if micro == 1:
-            raise NoMemory(
-                "one record does not fit into memory; take a shorter --max-length or a smaller model"
-            )
+        if micro <= least:
+            few = "one record does" if micro == 1 else f"{micro} records do"
+            raise NoMemory(f"{few} not fit into memory; take a shorter --max-length or a smaller model")
         micro = divisor(batch, micro // 2)
 
 

@@ -114,9 +114,7 @@ def request_of(given: dict[str, Any], reading: PipelineSettings) -> Request:
 
 def _pipeline(reading: PipelineSettings) -> Pipeline:
     reading.output = os.devnull
-    pipe = Pipeline("bp-train", reading)
-    pipe.intake.hashing = True
-    return pipe
+    return Pipeline("bp-train", reading)
 
 
 def _evaluation(reading: PipelineSettings, given: dict[str, Any]) -> Pipeline | None:

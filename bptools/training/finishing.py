@@ -37,6 +37,7 @@ def finish(job: Job, prepared: Prepared, trainer: Any, watch: Watch, sampler: Sa
         result["eval_loss"] = watch.best_loss
     model = trainer.accelerator.unwrap_model(trainer.model)
     if base_returns(job) and prepared.evaluation is not None:
+        trainer.log = lambda *_, **__: None  # trackers would take it for the last point of the curve
         with model.disable_adapter():
             result["eval_loss_before"] = trainer.evaluate().get("eval_loss")
     result["samples"] = sampler.before_and_after(model)

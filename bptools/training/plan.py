@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from bptools.core.errors import DataError, InputError, OutputError, UsageError
-from bptools.core.locks import take_lock
 from bptools.training import preflight
+from bptools.training.incoming import Incoming, make_incoming
 from bptools.training.run_directory import (
     EVALUATION,
     MANIFEST,
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from bptools.models.names import ModelName
     from bptools.models.presets import Preset
 
-_INCOMING = ".incoming-"
 SMALL = 0.03  # billions of parameters: below, a CPU computes in float32
 
 
@@ -59,7 +58,7 @@ class Planned:
     run: RunDirectory
     plan: dict[str, Any]
     finished: bool
-    scratch: str | None = None  # removed at the end: the place of a dry run
+    scratch: Incoming | None = None  # removed at the end: the place of a dry run
 
 
 def base_model(settings: Settings) -> tuple[dict[str, Any], Preset]:
@@ -144,7 +143,7 @@ def make_plan(
     Raises DataError (no records, several shapes, a method that takes others), OutputError (another run is
     there), Busy, and what the model's name raises.
     """
-    preflight.check_packages()
+    preflight.check_packages(settings)
     model, preset = base_model(settings)
     if settings.checkpointing is None:
         settings = replace(settings, checkpointing=preflight.likely_device(settings) != "cpu")
@@ -155,7 +154,12 @@ def make_plan(
     if settings.method != "pretrain":  # before the records: they may come from a pipe of hours
         preflight.check_memory(settings, preset, model["shown"])
     resolve_revision(settings, model)
-    folder = _incoming(request)
+    pipe.intake.hashing = True
+    if evaluation is not None:
+        evaluation.intake.hashing = True
+    parent = os.path.dirname(os.path.abspath(request.path)) if request.path else request.runs
+    incoming = make_incoming(parent)
+    folder = incoming.path
     planned: Planned | None = None
     try:
         spooled = _spool(settings, pipe, reading, evaluation, folder)
@@ -168,37 +172,18 @@ def make_plan(
             plan["memory"] = preflight.check_memory(settings, preset, model["shown"])
         preflight.check_disk(settings, preset, spooled.bytes, folder)
         fetch_model(settings, model)
-        planned = _place(settings, request, model, spooled, plan | {"reasons": reasons}, folder, pipe)
+        plan |= {"reasons": reasons, "inputs": _inputs(pipe, evaluation)}
+        planned = _place(settings, request, model, spooled, plan, incoming)
         return planned
     finally:
         if planned is None or planned.scratch is None:
-            shutil.rmtree(folder, ignore_errors=True)
+            incoming.remove()
 
 
-def _incoming(request: Request) -> str:
-    """Make a folder for records that have no name yet, and remove those that dead runs left."""
-    parent = os.path.dirname(os.path.abspath(request.path)) if request.path else request.runs
-    try:
-        os.makedirs(parent, exist_ok=True)
-        for name in os.listdir(parent):
-            if name.startswith(_INCOMING):
-                _remove_if_dead(os.path.join(parent, name))
-        folder = os.path.join(parent, f"{_INCOMING}{os.getpid()}-{os.urandom(3).hex()}")
-        os.mkdir(folder)
-    except OSError as error:
-        raise OutputError(f"cannot create '{parent}': {(error.strerror or str(error)).lower()}") from None
-    take_lock(os.path.join(folder, ".lock"), 0, f"'{folder}'")
-    return folder
-
-
-def _remove_if_dead(folder: str) -> None:
-    from bptools.core.errors import Busy
-
-    try:
-        take_lock(os.path.join(folder, ".lock"), 0, folder).release()
-    except (Busy, OutputError):
-        return
-    shutil.rmtree(folder, ignore_errors=True)
+def _inputs(pipe: Pipeline, evaluation: Pipeline | None) -> list[dict[str, Any]]:
+    """Return the hashes of all that was read; what --eval named says so."""
+    held_out = [] if evaluation is None else evaluation.intake.hashes()
+    return pipe.intake.hashes() + [{**entry, "part": "evaluation"} for entry in held_out]
 
 
 def _spool(
@@ -237,8 +222,7 @@ def _place(
     model: dict[str, Any],
     spooled: Spooled,
     decided: dict[str, Any],
-    folder: str,
-    pipe: Pipeline,
+    incoming: Incoming,
 ) -> Planned:
     recipe = settings.recipe() | {"model": _identity(model)}
     if settings.adapter:
@@ -264,14 +248,13 @@ def _place(
         "records_sha256": spooled.records_sha256,
         "evaluation_sha256": spooled.evaluation_sha256,
         "shapes": spooled.shapes,
-        "inputs": pipe.intake.hashes(),
         "options": request.asked,
         "latest": request.path is None,
         "dry_run": request.dry_run,
         "show_rows": request.show_rows,
     }
     if request.dry_run:
-        run = RunDirectory(os.path.join(folder, "run"))
+        run = RunDirectory(os.path.join(incoming.path, "run"))
     if run.foreign():
         raise OutputError(f"'{run.path}' holds files that no run made; name another directory")
     if settings.adapter and _inside(settings.adapter, run.path):
@@ -293,8 +276,8 @@ def _place(
         os.unlink(run.file(MANIFEST))
     run.write(PLAN, plan)  # before the rest: it says whose directory this is
     for name in (RECORDS, EVALUATION, PLACES):
-        _move(os.path.join(folder, name), run.file(name))
-    return Planned(run, plan, False, folder if request.dry_run else None)
+        _move(os.path.join(incoming.path, name), run.file(name))
+    return Planned(run, plan, False, incoming if request.dry_run else None)
 
 
 def _inside(path: str, folder: str) -> bool:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from bptools.core.errors import MissingExtra, ReadWriteError
+from bptools.core.errors import MissingExtra, ReadWriteError, Unavailable, UsageError
 from bptools.core.sizes import shown_size
 from bptools.training import memory
 from bptools.training.batching import NoMemory
@@ -19,15 +20,35 @@ if TYPE_CHECKING:
     from bptools.training.settings import Settings
 
 _NEEDED = ("torch", "transformers", "trl", "peft", "datasets")
+TRACKERS = {
+    "wandb": ("wandb",),
+    "tensorboard": ("tensorboard", "tensorboardX"),
+    "trackio": ("trackio",),
+    "mlflow": ("mlflow",),
+    "clearml": ("clearml",),
+}
+"""What --log takes, as transformers' report_to calls it, and the packages of which one must be there."""
 
 
-def check_packages() -> None:
-    """Raise MissingExtra for what is not installed."""
-    from importlib.util import find_spec
-
+def check_packages(settings: Settings) -> None:
+    """Raise MissingExtra or Unavailable for what is not there, UsageError for a --log that is no tracker."""
     for name in _NEEDED:
-        if find_spec(name) is None:
+        if not _installed(name):
             raise MissingExtra(name, "train")
+    for tracker in settings.log:
+        if tracker not in TRACKERS:
+            raise UsageError(f"--log '{tracker}' is no tracker; it takes {', '.join(TRACKERS)}")
+        if not any(map(_installed, TRACKERS[tracker])):
+            package = TRACKERS[tracker][0]
+            raise Unavailable(
+                f"{package} is not installed, which --log {tracker} needs; pip install {package}"
+            )
+
+
+def _installed(name: str) -> bool:
+    """Say whether a package is there; a mere folder of that name, as wandb leaves behind, is none."""
+    spec = find_spec(name)
+    return spec is not None and spec.origin is not None
 
 
 def likely_device(settings: Settings) -> str:

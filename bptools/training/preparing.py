@@ -146,9 +146,8 @@ def facts(job: Job, prepared: Prepared) -> dict[str, Any]:
         said["vocabulary"] = len(prepared.tokenizer)
         return said
     wanted = int(job.plan.get("show_rows", 1))
-    if "prompt" not in prepared.train.column_names:
-        rows = [prepared.train[index] for index in range(min(wanted, len(prepared.train)))]
-        said["rows_shown"] = [shown(prepared.tokenizer, row) for row in rows]
+    rows = [prepared.train[index] for index in range(min(wanted, len(prepared.train)))]
+    said["rows_shown"] = [shown(prepared.tokenizer, row) for row in rows]
     return said
 
 

@@ -238,8 +238,10 @@ def _data(plan: dict[str, Any], events: list[dict[str, Any]]) -> str:
 
 
 def _input(entry: dict[str, Any]) -> tuple[Any, ...]:
-    whole = "" if entry.get("complete") else "not all of it"
-    return entry.get("name"), _count(entry.get("bytes")), entry.get("sha256"), whole
+    said = ["evaluation"] if entry.get("part") == "evaluation" else []
+    if not entry.get("complete"):
+        said.append("not all of it")
+    return entry.get("name"), _count(entry.get("bytes")), entry.get("sha256"), ", ".join(said)
 
 
 def _count(value: Any) -> Any:

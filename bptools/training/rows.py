@@ -1,8 +1,9 @@
 """Records -> rows of tokens on disk, with what is learnt of each, and everything that was left out counted.
 
 Rows lie in an Arrow stream that is mapped, not loaded: 32-bit tokens and labels, label -100 where nothing is
-learnt. Columns are `input_ids` and `labels`, for dpo `prompt_ids`, `chosen_ids` and `rejected_ids`: the names
-that TRL's collators read. The trainers of orpo and kto tokenize by themselves: their rows hold messages.
+learnt. Columns are `input_ids` and `labels`, of a preference `prompt_ids`, `chosen_ids` and `rejected_ids`,
+of a rated answer `prompt_ids`, `completion_ids` and `label`: the names that TRL's collators read. TRL renders
+nothing by itself: tool calls, reasoning and markers that somebody typed are the same tokens in every method.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from bptools.training.settings import Settings
 
 IGNORED = -100
-_SIDES = ("prompt", "chosen", "rejected", "completion")
 _ROWS_PER_BATCH = 1_000
 _MOST_NAMED = 20
 
@@ -58,14 +58,9 @@ class Counts:
 
 
 def row_length(row: Row) -> int:
-    """Return the tokens of a row; of a preference those of its longer side, of messages their characters."""
+    """Return the tokens of a row, of a preference those of its longer side."""
     if "input_ids" in row:
         return len(row["input_ids"])
-    if "chosen_input_ids" in row:  # as TRL's trainer of orpo has them
-        return max(len(row["chosen_input_ids"]), len(row["rejected_input_ids"]))
-    if "prompt_ids" not in row:
-        sides = [row[name] for name in _SIDES if name in row]
-        return sum(len(turn["content"]) for turns in sides for turn in turns)
     sides = [row[name] for name in ("chosen_ids", "rejected_ids", "completion_ids") if name in row]
     return int(len(row["prompt_ids"]) + max(map(len, sides)))
 
@@ -102,20 +97,7 @@ class RowMaker:
             counts.records += 1
             for row in self._make(number, record):
                 counts.see(row)
-                yield self._untokenized(record) if self._settings.method in ("orpo", "kto") else row
-
-    def _untokenized(self, record: Record) -> Row:
-        """Return a row of messages, with the tools and what the template is to be told."""
-        row: Row = {}
-        for name in _SIDES:
-            if name in record:
-                row[name] = [{"role": turn["role"], "content": turn["content"]} for turn in record[name]]
-        if "label" in record:
-            row["label"] = bool(record["label"])
-        row["tools"] = orjson.dumps(record["tools"]).decode() if record.get("tools") else None
-        if self._settings.template_kwargs:
-            row["chat_template_kwargs"] = self._settings.template_kwargs
-        return row
+                yield row
 
     def _chat(self, number: int, record: Record) -> list[Row]:
         ids, trained = self._renderer.encode_chat(record["messages"], record.get("tools"))
@@ -240,12 +222,4 @@ def write_rows(path: str, rows: Iterable[Row]) -> None:
 def _type(value: Any) -> Any:
     import pyarrow as pa
 
-    if isinstance(value, dict):
-        return None  # what the template is told: of one kind in all rows
-    if value is None or isinstance(value, str):
-        return pa.string()
-    if not isinstance(value, list):
-        return pa.bool_()
-    if value and isinstance(value[0], dict):
-        return pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
-    return pa.list_(pa.int32())
+    return pa.list_(pa.int32()) if isinstance(value, list) else pa.bool_()

@@ -7,6 +7,7 @@ runs/nano-3fa09c41d27e/
     metrics.jsonl    one line per optimizer step; events.jsonl everything else
     adapter/         the result (model/ where all weights are trained)
     loss.png report.html worker.log
+    tensorboard/     what --log tensorboard writes
     manifest.json    written last: where it is, all is complete
 """
 
@@ -36,11 +37,12 @@ EVENTS = "events.jsonl"
 WORKER_LOG = "worker.log"
 ROWS = "rows"
 CHECKPOINTS = "checkpoints"
+TENSORBOARD = "tensorboard"
 _LOCK = ".lock"
 STATE = "state.json"
 OURS = {
     PLAN, MANIFEST, RESULT, RECORDS, EVALUATION, PLACES, METRICS, EVENTS, WORKER_LOG, ROWS, CHECKPOINTS,
-    STATE, _LOCK, "adapter", "model", "adapter.part", "model.part", "loss.png", "report.html",
+    TENSORBOARD, STATE, _LOCK, "adapter", "model", "adapter.part", "model.part", "loss.png", "report.html",
 }  # fmt: skip
 """What a run writes into its directory; nothing else there is ever touched."""
 _LATEST = "latest"

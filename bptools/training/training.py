@@ -9,7 +9,6 @@ result.adapter_path, result.final_loss
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -104,7 +103,7 @@ def carry_out(planned: Planned, on_event: OnEvent) -> None:
     finally:
         run.release()
         if planned.scratch is not None:
-            shutil.rmtree(planned.scratch, ignore_errors=True)
+            planned.scratch.remove()
 
 
 def finish(run: RunDirectory, plan: dict[str, Any]) -> None:

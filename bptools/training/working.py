@@ -15,7 +15,7 @@ from bptools.training.job import Job
 from bptools.training.modelling import make_model, parameter_counts
 from bptools.training.preparing import Prepared, prepare
 from bptools.training.rows import row_length
-from bptools.training.run_directory import CHECKPOINTS, METRICS, RESULT, STATE
+from bptools.training.run_directory import CHECKPOINTS, METRICS, RESULT, STATE, TENSORBOARD
 from bptools.training.settings import Settings
 from bptools.training.triggers import parse_trigger, spaced
 from bptools.training.watching import Watch, as_callback
@@ -38,6 +38,8 @@ def work(job: Job) -> int:
         job.emit("estimate", **expectations(job, prepared))
         return 0
     set_seed(job.settings.seed)
+    if "tensorboard" in job.settings.log:  # else among the checkpoints, which go when the run is finished
+        os.environ.setdefault("TENSORBOARD_LOGGING_DIR", os.path.abspath(job.run.file(TENSORBOARD)))
     trainer, micro = _trainer(job, prepared)
     steps = steps_of(job.settings, len(trainer.train_dataset), prepared.rows_per_step)
     watch = _watch(job, micro, steps, prepared.evaluation is not None)
@@ -61,7 +63,7 @@ def work(job: Job) -> int:
         else:
             trainer.train(resume_from_checkpoint=start)
     except Exception as error:
-        if not is_out_of_memory(error) or micro == 1:
+        if not is_out_of_memory(error) or micro <= least_rows(job.settings):
             raise
         return _smaller(job, trainer, watch, micro, prepared.rows_per_step)
     if job.stop.signal:
@@ -131,7 +133,7 @@ def _trainer(job: Job, prepared: Prepared) -> tuple[Any, int]:
         with _same_chance():
             probe_longest(held["trainer"], [rows[index] for index in order[:micro]])
 
-    micro, probes = fit_batch(batch, batch, probe)
+    micro, probes = fit_batch(batch, batch, probe, least_rows(job.settings))
     job.emit("note", message=f"micro batch {micro} of {batch}, found in {probes} probes")
     return held["trainer"], _remember(job, micro)
 
@@ -159,13 +161,19 @@ def micro_batch(job: Job, prepared: Prepared) -> int | None:
         if job.device != "cpu":
             return None
         packed = settings.packing and settings.method != "pretrain"
-        return divisor(batch, 1 if packed else _CPU_TOKENS // prepared.counts.longest)
+        wanted = 1 if packed else _CPU_TOKENS // prepared.counts.longest
+        return divisor(batch, max(wanted, least_rows(settings)))
     micro = divisor(batch, given)
     if micro != given:
         job.emit(
             "note", message=f"micro batch {given} does not divide the {batch} rows of a step; taking {micro}"
         )
     return micro
+
+
+def least_rows(settings: Settings) -> int:
+    """Return the fewest rows of a forward pass: kto compares each one with another of its micro batch."""
+    return 2 if settings.method == "kto" else 1
 
 
 def _remember(job: Job, micro: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -20,8 +21,21 @@ SETTINGS: dict[str, Any] = {"batch_size": 8, "epochs": 2.0, "threads": 1, "devic
                             "eval_split": "8", "save_every": 4, "max_length": 128}  # fmt: skip
 
 
-def test_events_abort_and_on(tmp_path: Path) -> None:
+CALLER = """
+import json, sys
+from bptools.training import train
+
+events = []
+result = train(**json.loads(sys.argv[1]), on_event=events.append)
+assert result.success, result.error
+assert not {"torch", "transformers", "peft", "datasets"} & set(sys.modules)
+json.dump([vars(result), events], sys.stdout)
+"""
+
+
+def test_events_abort_and_on_in_a_caller_without_torch(tmp_path: Path) -> None:
     source = write_records(tmp_path / "chats.jsonl", "chat", 88)
+    wanted = {"source": source, "model": shared_model(), "runs": str(tmp_path / "runs"), **SETTINGS}
     seen: list[dict[str, Any]] = []
 
     def until_the_sixth(event: dict[str, Any]) -> None:
@@ -29,14 +43,16 @@ def test_events_abort_and_on(tmp_path: Path) -> None:
         if event["event"] == "step" and event["step"] == 6:
             abort()
 
-    first = train(
-        source, model=shared_model(), runs=str(tmp_path / "runs"), on_event=until_the_sixth, **SETTINGS
-    )
+    first = train(**wanted, on_event=until_the_sixth)
     assert (first.success, first.error, first.adapter_path) == (False, "aborted", None)
-    rest: list[dict[str, Any]] = []
-    second = train(
-        source, model=shared_model(), runs=str(tmp_path / "runs"), on_event=rest.append, **SETTINGS
+    done = subprocess.run(
+        [sys.executable, "-c", CALLER, json.dumps(wanted)],
+        capture_output=True,
+        env=environment(str(tmp_path)),
     )
+    assert done.returncode == 0, done.stderr.decode()
+    told, rest = json.loads(done.stdout)
+    second = RunResult(**told)
     assert second.success
     assert second.run_id == first.run_id
     assert second.steps == len(second.loss_history) == 20
@@ -44,12 +60,13 @@ def test_events_abort_and_on(tmp_path: Path) -> None:
     assert second.samples_seen == 160
     assert second.adapter_path
     assert Path(second.adapter_path, "adapter_model.safetensors").exists()
+    assert Path(second.adapter_path, "../loss.png").exists()
     names = {event["event"] for event in rest}
     assert {"run_start", "step", "eval", "save", "sample", "run_end"} <= names
     steps = [event["step"] for event in rest if event["event"] == "step"]
     assert 5 <= steps[0] <= 9  # on from where it was saved
     assert steps[-1] == 20
-    again = train(source, model=shared_model(), runs=str(tmp_path / "runs"), **SETTINGS)
+    again = train(**wanted)
     assert isinstance(again, RunResult)
     assert again.loss_history == second.loss_history
 
@@ -74,17 +91,3 @@ def test_a_pipe_and_a_file_are_the_same_run(tmp_path: Path) -> None:
     )
     assert named.stdout == first.stdout
     assert (tmp_path / first.stdout.decode().strip() / "adapter_config.json").exists()
-
-
-def test_the_caller_loads_no_torch(tmp_path: Path) -> None:
-    source = write_records(tmp_path / "chats.jsonl", "chat", 16)
-    program = (
-        "import sys; from bptools.training import train\n"
-        f"result = train({source!r}, model={shared_model()!r}, runs={str(tmp_path)!r}, steps=1, device='cpu')\n"
-        "assert result.success, result.error\n"
-        "assert not {'torch', 'transformers', 'peft', 'datasets'} & set(sys.modules)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, env=environment(str(tmp_path))
-    )
-    assert done.returncode == 0, done.stderr.decode()

@@ -29,6 +29,22 @@ def chats(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_records(tmp_path_factory.mktemp("data") / "chats.jsonl", "chat", 128)
 
 
+@pytest.fixture(scope="module")
+def of_four(base: str, chats: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run of micro batch 4, unpacked."""
+    folder = tmp_path_factory.mktemp("four")
+    return Run(chats, folder, model=base, packing=False, micro_batch=4, **SETTINGS).finish()
+
+
+RESUMED: dict[str, Any] = {**SETTINGS, "save_every": 3, "dropout": 0.1, "eval_split": "10", "eval_every": "4"}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(base: str, chats: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """What every interrupted run shall end as."""
+    return Run(chats, tmp_path_factory.mktemp("undisturbed"), model=base, **RESUMED).finish()
+
+
 def bare_trl(base: str, source: str, folder: Path, packing: bool, micro: int, steps_of: int) -> list[float]:
     """What a user of TRL would write, on the same records and settings; return the losses."""
     from datasets import Dataset
@@ -55,10 +71,12 @@ def bare_trl(base: str, source: str, folder: Path, packing: bool, micro: int, st
 
 
 @pytest.mark.parametrize("packing", [False, True])
-def test_the_losses_of_a_bare_trl_script(base: str, chats: str, tmp_path: Path, packing: bool) -> None:
-    run = Run(
-        chats, tmp_path / "runs", model=base, packing=packing, micro_batch=1 if packing else 4, **SETTINGS
-    ).finish()
+def test_the_losses_of_a_bare_trl_script(
+    base: str, chats: str, tmp_path: Path, of_four: Run, packing: bool
+) -> None:
+    run = of_four
+    if packing:
+        run = Run(chats, tmp_path / "runs", model=base, packing=True, micro_batch=1, **SETTINGS).finish()
     micro = run.manifest["result"]["micro_batch"]
     rows = run.manifest["result"]["rows_per_step"]
     expected = bare_trl(base, chats, tmp_path / "trl", packing, micro, rows)
@@ -66,23 +84,25 @@ def test_the_losses_of_a_bare_trl_script(base: str, chats: str, tmp_path: Path, 
     assert run.losses == pytest.approx(expected, abs=1e-4)
 
 
-def test_the_micro_batch_changes_nothing(base: str, chats: str, tmp_path: Path) -> None:
-    runs = [
+def test_the_micro_batch_changes_nothing(base: str, chats: str, tmp_path: Path, of_four: Run) -> None:
+    others = [
         Run(chats, tmp_path / str(micro), model=base, packing=False, micro_batch=micro, **SETTINGS).finish()
-        for micro in (16, 2, 4)
+        for micro in (16, 2)
     ]
+    runs = [*others, of_four]
     assert [run.manifest["result"]["micro_batch"] for run in runs] == [16, 2, 4]
     for other in runs[1:]:
         assert other.losses == pytest.approx(runs[0].losses, abs=1e-4)
     assert len({run.path.name for run in runs}) == 1  # and not the name of the run either
 
 
-def test_memory_that_runs_out_in_the_middle(base: str, chats: str, tmp_path: Path, monkeypatch: Any) -> None:
+def test_memory_that_runs_out_in_the_middle(
+    base: str, chats: str, tmp_path: Path, monkeypatch: Any, of_four: Run
+) -> None:
     """Micro batches above 4 fail from the ninth step on, as a longer batch would: halved, nothing is lost."""
     import torch
     from trl import SFTTrainer
 
-    undisturbed = Run(chats, tmp_path / "a", model=base, packing=False, micro_batch=4, **SETTINGS).finish()
     real = SFTTrainer.training_step
 
     def training_step(self: Any, model: Any, inputs: Any, *rest: Any) -> Any:
@@ -91,10 +111,10 @@ def test_memory_that_runs_out_in_the_middle(base: str, chats: str, tmp_path: Pat
         return real(self, model, inputs, *rest)
 
     monkeypatch.setattr(SFTTrainer, "training_step", training_step)
-    run = Run(chats, tmp_path / "b", model=base, packing=False, micro_batch=16, **SETTINGS).finish()
+    run = Run(chats, tmp_path, model=base, packing=False, micro_batch=16, **SETTINGS).finish()
     assert run.manifest["result"]["micro_batch"] == 4
     assert [line["step"] for line in run.metrics] == list(range(1, 17))
-    assert run.losses == pytest.approx(undisturbed.losses, abs=1e-4)
+    assert run.losses == pytest.approx(of_four.losses, abs=1e-4)
     assert any("micro batch 16 -> 8" in event["message"] for event in run.events.of("note"))
     assert any("going on from step 8" in event["message"] for event in run.events.of("note"))
 
@@ -141,11 +161,9 @@ def interrupted(run: Run, monkeypatch: Any, at_step: int, where: str) -> None:
 
 @pytest.mark.parametrize("where", ["step", "before the seal", "file cut", "file missing"])
 def test_a_resumed_run_is_an_undisturbed_one(
-    base: str, chats: str, tmp_path: Path, monkeypatch: Any, where: str
+    base: str, chats: str, tmp_path: Path, monkeypatch: Any, undisturbed: Run, where: str
 ) -> None:
-    settings = {**SETTINGS, "save_every": 3, "dropout": 0.1, "eval_split": "10", "eval_every": "4"}
-    undisturbed = Run(chats, tmp_path / "a", model=base, **settings).finish()
-    run = Run(chats, tmp_path / "b", model=base, **settings)
+    run = Run(chats, tmp_path, model=base, **RESUMED)
     step = random.Random(where).randint(5, 12)
     interrupted(run, monkeypatch, step, where)
     assert (run.path / "checkpoints").exists()
@@ -162,14 +180,12 @@ def without_seconds(run: Run) -> list[dict[str, Any]]:
     return [{name: value for name, value in line.items() if name != "seconds"} for line in run.metrics]
 
 
-def test_sigterm_saves_and_ends(base: str, chats: str, tmp_path: Path) -> None:
+def test_sigterm_saves_and_ends(base: str, chats: str, tmp_path: Path, undisturbed: Run) -> None:
     from bptools.training.job import open_job
     from bptools.training.stopping import Stop
     from bptools.training.working import work
 
-    settings = {**SETTINGS, "dropout": 0.1}
-    undisturbed = Run(chats, tmp_path / "a", model=base, **settings).finish()
-    run = Run(chats, tmp_path / "b", model=base, **settings)
+    run = Run(chats, tmp_path, model=base, **RESUMED)
     stop = Stop()
 
     class Asking(Events):

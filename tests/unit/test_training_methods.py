@@ -50,17 +50,17 @@ def stock(base: str, adapter: Path) -> Any:
     [
         ("chat", {}),
         ("chat", {"packing": False, "rslora": True, "targets": "q_proj,v_proj"}),
-        ("chat", {"dora": True, "neftune": 5.0, "dropout": 0.1}),
+        ("chat", {"dora": True, "neftune": 5.0, "dropout": 0.1, "epochs": 3.0}),
         ("text", {"method": "cpt", "modules_to_save": ("embed_tokens",), "embedding_learning_rate": 1e-3}),
         ("preference", {}),
         ("preference", {"method": "orpo"}),
-        ("rated", {}),
+        ("rated", {"epochs": 3.0}),
     ],
 )
 def test_an_adapter_that_learns(base: str, tmp_path: Path, shape: str, settings: dict[str, Any]) -> None:
     source = write_records(tmp_path / "data.jsonl", shape, 96)
-    run = Run(source, tmp_path / "runs", model=base, max_length=128, batch_size=8, epochs=3.0,
-              learning_rate=1e-2, eval_split="8", **settings).finish()  # fmt: skip
+    run = Run(source, tmp_path / "runs", model=base, max_length=128, batch_size=8, learning_rate=1e-2,
+              eval_split="8", **{"epochs": 2.0, **settings}).finish()  # fmt: skip
     assert all(map(math.isfinite, run.losses))
     first, last = sum(run.losses[:4]), sum(run.losses[-4:])
     assert last < 0.97 * first
@@ -160,7 +160,12 @@ def test_what_gets_worse_is_stopped_and_the_best_is_taken(base: str, tmp_path: P
     assert [event["step"] for event in answers] == list(range(2, result["steps"] + 1, 2))
     weights = (run.path / "adapter" / "adapter_model.safetensors").read_bytes()
     last = Run(
-        source, tmp_path / "last", evaluation=str(other), early_stopping=2, keep_best=False, **settings
+        source,
+        tmp_path / "last",
+        evaluation=str(other),
+        early_stopping=2,
+        keep_best=False,
+        **{**settings, "samples": 0},
     ).finish()
     assert (last.path / "adapter" / "adapter_model.safetensors").read_bytes() != weights
 

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import pytest
 
 from tests.golden import ROOT, environment
 from tests.tiny import shared_model
-from tests.training_runs import write_records
+from tests.training_runs import settle, write_records
 from tests.unit.loopback_hub import LoopbackHub
 
 pytest.importorskip("trl")
@@ -139,8 +141,48 @@ def test_a_signal_saves(tmp_path: Path, chats: str, number: int, code: int) -> N
     assert "going on from step" in err_text
 
 
-def test_a_dry_run_leaves_nothing_and_nothing_loud(tmp_path: Path, chats: str) -> None:
-    code, out, err = run(tmp_path, "--model", shared_model(), "--dry-run", chats)
+Called = Callable[..., "tuple[int, str, str]"]
+
+
+@pytest.fixture
+def called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Called:
+    """bp-train and its child in this process: six seconds less for each."""
+    from bptools.commands.train import app
+    from bptools.core import cli
+    from bptools.training import training
+    from bptools.training.events import decode, encode
+    from bptools.training.job import open_job
+    from bptools.training.stopping import Stop
+
+    def launch(run: Any, on_event: Any) -> None:
+        from bptools.training.working import work
+
+        events: list[Any] = []
+        with open(run.file("worker.log"), "a") as log, redirect_stdout(log), redirect_stderr(log):
+            emit = lambda name, **facts: events.append(decode(encode({"event": name, **facts})))  # noqa: E731
+            assert work(open_job(run.path, emit, Stop())) == 0  # type: ignore[arg-type]
+        for event in events:
+            on_event(event)
+
+    settle()
+    monkeypatch.setattr(training, "launch", launch)
+    monkeypatch.chdir(tmp_path)
+
+    def call(*options: str) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = cli.call(app, "bp-train", [*OPTIONS, *options])
+        said = capfd.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+@pytest.mark.parametrize("process", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_dry_run_leaves_nothing_and_nothing_loud(
+    tmp_path: Path, chats: str, called: Called, process: bool
+) -> None:
+    options = ["--model", shared_model(), "--dry-run", chats]
+    code, out, err = run(tmp_path, *options) if process else called(*options)
     assert code == 0
     assert "[[" in out
     assert "would make" in out
@@ -148,7 +190,7 @@ def test_a_dry_run_leaves_nothing_and_nothing_loud(tmp_path: Path, chats: str) -
     assert os.listdir(tmp_path / "runs") == []
 
 
-def test_failures_have_one_line_each(tmp_path: Path, chats: str) -> None:
+def test_failures_have_one_line_each(tmp_path: Path, chats: str, called: Called) -> None:
     text = write_records(tmp_path / "text.jsonl", "text", 3)
     (tmp_path / "bad.jsonl").write_text("{\n")
     (tmp_path / "empty.jsonl").write_text("")
@@ -166,7 +208,7 @@ def test_failures_have_one_line_each(tmp_path: Path, chats: str) -> None:
         (["--preset", "qwen7b", "--full", chats], 71, "would fit"),
         ([*model, "-o", "text.jsonl/x", chats], 73, "cannot create"),
     ]:
-        done, out, err = run(tmp_path, *options)
+        done, out, err = called(*options)
         assert (done, out) == (code, ""), (options, err)
         assert said in err.strip().split("\n")[-1], err
         assert "Traceback" not in err

@@ -121,33 +121,10 @@ def test_the_longest_rows_are_known_of_every_trainer(tmp_path: Path, shape: str,
     prepared = prepare(job)
     trainer, _ = _trainer(job, prepared)
     lengths = [row_length(row) for row in trainer.train_dataset]
-    assert max(lengths) - prepared.counts.longest in (
-        (0, 1) if method == "orpo" else (0,)
-    )  # TRL ends it once more
+    assert max(lengths) == prepared.counts.longest
     longest = max(range(len(lengths)), key=lengths.__getitem__)
     probe_longest(trainer, [trainer.train_dataset[longest]] * 2)
     run.planned.run.release()
-
-
-def test_rows_for_kto_have_tools_and_what_the_template_is_told(tmp_path: Path) -> None:
-    from bptools.models import Renderer, load_tokenizer, resolve_template
-    from bptools.training.rows import RowMaker, write_rows
-    from bptools.training.settings import Settings
-
-    tokenizer = load_tokenizer(shared_model())
-    tools = [{"type": "function", "function": {"name": "add", "parameters": {}}}]
-    record = {"prompt": [{"role": "user", "content": "Hi"}], "completion": [{"role": "assistant", "content": "Yo"}],
-              "label": True}  # fmt: skip
-    settings = Settings(method="kto", max_length=500, long="drop", template_kwargs={"enable_thinking": False})
-    maker = RowMaker(settings, Renderer(tokenizer, resolve_template(tokenizer), settings.template_kwargs))
-    rows = list(maker.rows([{**record, "tools": tools}, record]))
-    assert [json.loads(row["tools"]) if row["tools"] else None for row in rows] == [tools, None]
-    write_rows(str(tmp_path / "rows.arrow"), rows)
-    from datasets import Dataset
-
-    assert Dataset.from_file(str(tmp_path / "rows.arrow"))[0]["chat_template_kwargs"] == {
-        "enable_thinking": False
-    }
 
 
 def test_a_smaller_micro_batch_is_heard_in_a_run_that_goes_on(tmp_path: Path, chats: str) -> None:
@@ -161,6 +138,20 @@ def test_a_smaller_micro_batch_is_heard_in_a_run_that_goes_on(tmp_path: Path, ch
     again.planned.run.write("state.json", {"micro_batch": 4})
     again.finish()
     assert again.manifest["result"]["micro_batch"] == 1
+
+
+def test_kto_never_learns_from_one_row_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its loss needs a second one: TRL refuses a micro batch of 1, which long rows would have got on a CPU."""
+    from bptools.training import working
+
+    source = write_records(tmp_path / "data.jsonl", "rated", 24)
+    alone = Run(source, tmp_path / "a", model=shared_model(), steps=1, micro_batch=1, **SETTINGS)
+    with pytest.raises(UsageError, match="kto compares the rows of a micro batch"):
+        alone.work()
+    alone.planned.run.release()
+    monkeypatch.setattr(working, "_CPU_TOKENS", 1)  # every row is a long one
+    run = Run(source, tmp_path / "b", model=shared_model(), steps=1, **SETTINGS).finish()
+    assert run.manifest["result"]["micro_batch"] == 2
 
 
 @pytest.mark.parametrize("keep_best", [True, False])
@@ -219,16 +210,14 @@ def test_a_run_that_was_killed_after_its_last_step_makes_no_other(
     assert (run.path / weights).read_bytes() == (whole.path / weights).read_bytes()
 
 
-def test_a_loss_that_is_no_number_is_shown_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_that_is_no_number_is_shown_as_that() -> None:
     from bptools.core.messages import Messages
     from bptools.training import telling
 
-    written: list[bytes] = []
-    monkeypatch.setattr(telling, "write_stderr", written.append)
     teller = telling.Teller(Messages("bp-train"), progress=False, show_rows=0)
     teller._progress = True
     teller({"event": "step", "step": 3, "steps": 9, "loss": None})
-    assert b"step 3/9, loss nan" in written[0]
+    assert "step 3/9, loss nan" in teller._line
 
 
 def test_a_directory_on_another_file_system(

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from bptools.core.errors import DataError, UsageError
+from bptools.core.errors import DataError, OutputError, UsageError
 from bptools.training.rows import IGNORED, RowMaker
+from bptools.training.run_directory import sha256_of
 from bptools.training.settings import Settings
 from tests.tiny import shared_model
 from tests.training_runs import Run, write_records
@@ -146,25 +147,41 @@ def test_the_evaluation_part_never_changes_sides(tmp_path: Path) -> None:
 
 
 def test_a_second_set_is_evaluated_on(tmp_path: Path) -> None:
-    from bptools.chat import Options
-    from bptools.core.pipeline import Pipeline
-    from bptools.core.pipeline_settings import PipelineSettings
-    from bptools.training.plan import Request, make_plan
-
-    def pipe(path: str) -> Pipeline:
-        return Pipeline(
-            "bp-train", PipelineSettings(sources=[path], output=os.devnull, quiet=True, progress=False)
-        )
-
     first = write_records(tmp_path / "a.jsonl", "chat", 20)
     second = write_records(tmp_path / "b.jsonl", "chat", 7, seed=9)
-    planned = make_plan(
-        Settings(model=shared_model()), Request(runs=str(tmp_path)), pipe(first), Options(), pipe(second)
-    )
-    planned.run.release()
-    assert (planned.plan["records"], planned.plan["evaluation"]) == (20, 7)
-    held_out = (Path(planned.run.path) / "eval.jsonl").read_text().split("\n")
+    run = Run(first, tmp_path / "runs", evaluation=second, model=shared_model(), steps=1).finish()
+    assert (run.planned.plan["records"], run.planned.plan["evaluation"]) == (20, 7)
+    held_out = (run.path / "eval.jsonl").read_text().split("\n")
     assert [json.loads(line) for line in held_out[:-1]] == list(map(json.loads, open(second)))  # noqa: SIM115
+    both = [
+        {"name": name, "bytes": os.path.getsize(name), "sha256": sha256_of(name), "complete": True}
+        for name in (first, second)
+    ]
+    assert run.manifest["inputs"] == [both[0], {**both[1], "part": "evaluation"}]
+    assert run.manifest["evaluation_sha256"] == sha256_of(str(run.path / "eval.jsonl"))
+    report = (run.path / "report.html").read_text()
+    assert f"<td>{both[1]['sha256']}</td><td>evaluation</td>" in report
+
+
+def test_a_second_set_that_changed_is_another_run(tmp_path: Path) -> None:
+    first = write_records(tmp_path / "a.jsonl", "chat", 20)
+    second = write_records(tmp_path / "b.jsonl", "chat", 7, seed=9)
+
+    def planned(name: str | None = None, **more: Any) -> Run:
+        run = Run(first, tmp_path / "runs", evaluation=second, name=name, model=shared_model(), **more)
+        run.planned.run.release()
+        return run
+
+    before = planned().path.name
+    planned("bot")
+    planned("bot")  # the same: it would go on
+    second = str(Path(second).rename(tmp_path / "c.jsonl"))
+    assert planned().path.name == before  # the records count, not where they lie
+    Path(second).write_text(Path(second).read_text().replace('"id": 3', '"id": 4'))
+    assert planned().path.name != before
+    with pytest.raises(OutputError, match="holds another run: other evaluation records; --fresh replaces it"):
+        planned("bot")
+    planned("bot", fresh=True)
 
 
 @pytest.mark.parametrize("text", ["95%", "x", "-1", "-2%", "1.5", "nan", "inf"])

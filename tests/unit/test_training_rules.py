@@ -111,9 +111,10 @@ def test_one_record_that_does_not_fit_is_71() -> None:
     def probe(size: int) -> None:
         raise OutOfMemoryError
 
-    with pytest.raises(NoMemory) as caught:
-        fit_batch(8, 8, probe)
-    assert caught.value.exit_code == 71
+    for least, said in ((1, "one record does not fit"), (2, "2 records do not fit")):
+        with pytest.raises(NoMemory, match=said) as caught:
+            fit_batch(8, 8, probe, least)
+        assert caught.value.exit_code == 71
 
     def broken(size: int) -> None:
         raise ValueError("no such tensor")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,8 @@ def common(
 ) -> dict[str, Any]:
     """Return the arguments that every trainer takes.
 
-    micro, batch: rows per forward pass and per
-    optimizer step; the one divides the other.
+    output: a folder in the run's directory. micro, batch: rows per forward pass and per optimizer step; the
+    one divides the other.
     """
     beta1, beta2 = settings.betas or (0.9, 0.999)
     steps = {"max_steps": settings.steps} if settings.steps else {"num_train_epochs": settings.epochs}
@@ -48,6 +49,7 @@ def common(
         "save_strategy": "no",  # when to look and to save is decided in watching.py
         "eval_strategy": "no",
         "report_to": list(settings.log) or "none",
+        "run_name": os.path.basename(os.path.dirname(os.path.abspath(output))),  # as trackers show it
         "dataloader_num_workers": 0,
         "dataloader_pin_memory": device.startswith("cuda"),
         "disable_tqdm": True,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bptools.core.errors import UsageError
 from bptools.training.backends.arguments import build, common
+from bptools.training.rows import IGNORED
 
 if TYPE_CHECKING:
     from bptools.training.settings import Settings
@@ -121,8 +123,24 @@ def _kto(
 ) -> Any:
     from trl import KTOConfig, KTOTrainer
 
+    class Trainer(KTOTrainer):  # type: ignore[misc]
+        def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, *rest: Any) -> Any:
+            if not self.calculate_KL:
+                return dataset  # tokenized already
+            return dataset.map(_mismatched, batched=True, batch_size=args.per_device_train_batch_size)
+
+    if arguments["per_device_train_batch_size"] == 1:
+        raise UsageError(
+            "kto compares the rows of a micro batch; --micro-batch and --batch-size take 2 or more"
+        )
     arguments["beta"] = settings.beta
-    return KTOTrainer(args=build(KTOConfig, arguments), peft_config=peft_config, ref_model=reference, **given)
+    return Trainer(args=build(KTOConfig, arguments), peft_config=peft_config, ref_model=reference, **given)
+
+
+def _mismatched(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Give each prompt of a micro batch the answer of the one before, as TRL does, to estimate KL from."""
+    answers = rows["completion_ids"]
+    return {"KL_completion_ids": answers[-1:] + answers[:-1]}
 
 
 def _orpo(
@@ -130,8 +148,23 @@ def _orpo(
 ) -> Any:
     from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
+    class Trainer(ORPOTrainer):  # type: ignore[misc]
+        def tokenize_row(self, feature: dict[str, Any], *rest: Any) -> dict[str, list[int]]:
+            return _pair(feature)  # TRL's own takes text, and ends it with one eos more
+
     arguments["beta"] = settings.beta
-    return ORPOTrainer(args=build(ORPOConfig, arguments), peft_config=peft_config, **given)
+    return Trainer(args=build(ORPOConfig, arguments), peft_config=peft_config, **given)
+
+
+def _pair(row: dict[str, list[int]]) -> dict[str, list[int]]:
+    """Return a row of tokens under the names of TRL's trainer of orpo."""
+    prompt, made = row["prompt_ids"], {}
+    for side in ("chosen", "rejected"):
+        answer = row[f"{side}_ids"]
+        made[f"{side}_input_ids"] = prompt + answer
+        made[f"{side}_attention_mask"] = [1] * len(prompt + answer)
+        made[f"{side}_labels"] = [IGNORED] * len(prompt) + answer
+    return made
 
 
 def _with_embedding_rate(base: Any) -> Any:
@@ -184,6 +217,8 @@ def _evaluate_by_token(self: Any, *_: Any, **__: Any) -> dict[str, float]:
     for measured in getattr(self, "_metrics", {}).values():
         measured.clear()
     metrics = {"eval_loss": total / max(1, tokens), "eval_tokens": tokens}
+    if self.is_in_train:  # not that of the model without its adapter: trackers know one curve
+        self.log(dict(metrics))
     self.model.train(training)
     self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
     return metrics

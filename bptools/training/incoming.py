@@ -1,0 +1,77 @@
+"""A folder for records that have no run yet: nobody else touches it while its process lives.
+
+The records come from a pipe of hours, maybe, and only when all of them are read does the run have a name.
+Folders of processes that died are removed by the next one that needs its own: a lock inside tells them apart.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from bptools.core.errors import Busy, OutputError
+from bptools.core.locks import Lock, take_lock
+from bptools.core.streams import reason_of
+
+PREFIX = ".incoming-"
+_LOCK = ".lock"
+_TRIES = 100  # each is lost only to a process that looks around in the very moment between two calls
+
+
+class Incoming:
+    """A folder that is locked until `remove`; keep it, for the lock goes with it."""
+
+    def __init__(self, path: str, lock: Lock) -> None:
+        self.path = path
+        self._lock = lock
+
+    def remove(self) -> None:
+        """Remove the folder and what is left in it; its lock is held until it is gone."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self._lock.release()
+        try:
+            os.rmdir(self.path)  # Windows keeps a file that is open, and lets it go with its lock
+        except OSError:
+            pass
+
+
+def make_incoming(parent: str) -> Incoming:
+    """Make a locked folder in `parent`, and remove those that dead processes left. Raises OutputError."""
+    try:
+        os.makedirs(parent, exist_ok=True)
+        for name in os.listdir(parent):
+            if name.startswith(PREFIX):
+                _remove_if_dead(os.path.join(parent, name))
+        for _ in range(_TRIES):
+            made = _claim(os.path.join(parent, f"{PREFIX}{os.getpid()}-{os.urandom(3).hex()}"))
+            if made is not None:
+                return made
+    except OSError as error:
+        raise OutputError(f"cannot create '{parent}': {reason_of(error)}") from None
+    raise OutputError(f"cannot create a folder in '{parent}': other processes remove it at once")
+
+
+def _claim(folder: str) -> Incoming | None:
+    """Make and lock a folder; None where another process took it for dead before it was locked."""
+    os.mkdir(folder)
+    try:
+        lock = take_lock(os.path.join(folder, _LOCK), 0, f"'{folder}'")
+    except Busy:
+        return None
+    except OutputError:
+        if not os.path.isdir(folder):
+            return None
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    if os.path.exists(os.path.join(folder, _LOCK)):
+        return Incoming(folder, lock)
+    lock.release()  # of a file that was removed while it was waited for
+    return None
+
+
+def _remove_if_dead(folder: str) -> None:
+    try:
+        lock = take_lock(os.path.join(folder, _LOCK), 0, f"'{folder}'")
+    except (Busy, OutputError):
+        return
+    Incoming(folder, lock).remove()
