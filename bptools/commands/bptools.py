@@ -22,7 +22,9 @@ Json = Annotated[bool, option("--json", help="Write JSON instead of lines for a 
 def bptools(context: typer.Context, version: Annotated[bool, cli.version_option()] = False) -> None:
     """Look after the toolbox: what it has, what is missing, what it is."""
     if context.invoked_subcommand is None:
-        raise UsageError("no command given: doctor, list, presets, runs or version; see bptools --help")
+        raise UsageError(
+            "no command given: doctor, list, presets, recipe, runs, trace or version; see bptools --help"
+        )
 
 
 @app.command()
@@ -120,6 +122,55 @@ def runs(
     typer.echo(text, nl=False)
     if failed is not None:
         raise failed
+
+
+@app.command("trace")
+def trace_(
+    artifact: Annotated[
+        str,
+        typer.Argument(metavar="ARTIFACT", show_default=False, help="A file, a run, an adapter, a folder."),
+    ],
+    verify: Annotated[
+        bool, option("--verify", help="Hash the files that are there again; exit with 1 if one has changed.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Follow something that was made back to the raw files: commands, options, counts, hashes."""
+    import os
+
+    from bptools.core.trace import Changed, as_json, as_text, trace
+
+    found = trace(artifact, os.environ.get("BP_LEDGER"), verify)
+    typer.echo(_json(as_json(found)) if json else as_text(found), nl=False)
+    changed = found.changed()
+    if verify and changed:
+        raise Changed(changed)
+
+
+@app.command()
+def recipe(
+    names: Annotated[
+        Optional[list[str]],
+        typer.Argument(metavar="[NAME]...", show_default=False, help="Recipes; without one all are listed."),
+    ] = None,
+    output: Annotated[
+        Optional[str],
+        option("--output", "-o", metavar="FILE|DIR", help="Another name, or a folder; - is standard output."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write a recipe, a small Makefile to begin with, into this folder; or list them."""
+    from bptools.core.recipes import listed, listing, write
+
+    if json and names:
+        raise UsageError("--json lists the recipes; leave the names out")
+    if output is not None and not names:
+        raise UsageError("--output needs the name of a recipe; bptools recipe lists them")
+    if names:
+        text = "".join(f"{path}\n" for path in write(names, output))
+    else:
+        text = "".join(_json(entry._asdict()) for entry in listed()) if json else listing()
+    typer.echo(text, nl=False)
 
 
 @app.command("version")

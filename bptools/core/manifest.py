@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 from typing import TYPE_CHECKING, Any
 
 from bptools import __version__
+from bptools.core.errors import OutputError
 from bptools.core.output import write_file
 from bptools.core.records import dumps_report
+from bptools.core.streams import reason_of
 
 if TYPE_CHECKING:
     from bptools.core.pipeline import Pipeline
@@ -36,21 +39,37 @@ def manifest_of(pipe: Pipeline) -> dict[str, Any]:
 def record_run(pipe: Pipeline) -> None:
     """Write the manifest beside the output file, last, and a ledger entry where BP_LEDGER asks for one."""
     manifest = manifest_of(pipe)
-    line = dumps_report(manifest)
     if pipe.output_is_file:
-        write_file(pipe.settings.output + ".manifest.json", line)
+        write_file(pipe.settings.output + ".manifest.json", dumps_report(manifest))
+    if pipe.settings.output != os.devnull:  # bp-train's records go nowhere: its run is what it makes
+        leave_in_ledger(manifest)
+
+
+def leave_in_ledger(manifest: dict[str, Any]) -> None:
+    """Put a manifest into the ledger, where BP_LEDGER asks for one. Raises OutputError, ReadWriteError.
+
+    It is called OUTPUT-COMMAND-INPUTS.json, digits of hashes before and after: two stages of one pipe may
+    write the same bytes, and neither may take the other's place.
+    """
     ledger = os.environ.get("BP_LEDGER")
-    if ledger:
+    if not ledger:
+        return
+    try:
         os.makedirs(ledger, exist_ok=True)
-        name = f"{_sha256_of(manifest)[:16]}-{pipe.command}.json"
-        write_file(os.path.join(ledger, name), line)
+    except OSError as error:
+        raise OutputError(f"cannot create the ledger '{ledger}': {reason_of(error)}") from None
+    name = f"{_sha256_of(manifest)[:16]}-{manifest['command']}-{_sha256_of_inputs(manifest)[:8]}.json"
+    write_file(os.path.join(ledger, name), dumps_report(manifest))
 
 
 def _sha256_of(manifest: dict[str, Any]) -> str:
     """Return the hash of the output, of a folder that of its files' names and hashes."""
     if "files" not in manifest:
         return str(manifest["output"]["sha256"])
-    import hashlib
-
     listed = "".join(f"{entry['sha256']}  {name}\n" for name, entry in manifest["files"].items())
     return hashlib.sha256(listed.encode()).hexdigest()
+
+
+def _sha256_of_inputs(manifest: dict[str, Any]) -> str:
+    listed = "".join(f"{entry['sha256']}  {entry['name']}\n" for entry in manifest["inputs"])
+    return hashlib.sha256(listed.encode("utf-8", "surrogateescape")).hexdigest()

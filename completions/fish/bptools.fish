@@ -50,8 +50,8 @@ function _shtab_bptools_using
   test "$_shtab_bptools_cmdpath" = "$argv"
 end
 
-set -g _shtab_bptools_commands doctor list presets runs version
-set -g _shtab_bptools_opts_with_value --keep --older-than --style
+set -g _shtab_bptools_commands doctor list presets runs trace recipe version
+set -g _shtab_bptools_opts_with_value --keep --older-than --output --style -o
 
 complete -c bptools -e
 complete -c bptools -f
@@ -79,6 +79,14 @@ complete -c bptools -n '_shtab_bptools_using runs' -s n -l dry-run -d 'With --pr
 complete -c bptools -n '_shtab_bptools_using runs' -l json -d 'Write JSON instead of lines for a person'
 complete -c bptools -n '_shtab_bptools_using runs' -s h -l help -d 'Show this message and exit'
 complete -c bptools -n '_shtab_bptools_using runs; and test $_shtab_bptools_npos -ge 0' -ka "(__fish_complete_directories)" -d 'Where runs are, default BP_RUNS or runs'
+complete -c bptools -n '_shtab_bptools_using; and test $_shtab_bptools_npos -eq 0' -a trace -d 'Follow something that was made back to the raw files: commands, options, counts, hashes.'
+complete -c bptools -n '_shtab_bptools_using trace' -l verify -d 'Hash the files that are there again'
+complete -c bptools -n '_shtab_bptools_using trace' -l json -d 'Write JSON instead of lines for a person'
+complete -c bptools -n '_shtab_bptools_using trace' -s h -l help -d 'Show this message and exit'
+complete -c bptools -n '_shtab_bptools_using; and test $_shtab_bptools_npos -eq 0' -a recipe -d 'Write a recipe, a small Makefile to begin with, into this folder; or list them.'
+complete -c bptools -n '_shtab_bptools_using recipe' -s o -l output -xka "(__fish_complete_path (commandline -ct))" -d 'Another name, or a folder'
+complete -c bptools -n '_shtab_bptools_using recipe' -l json -d 'Write JSON instead of lines for a person'
+complete -c bptools -n '_shtab_bptools_using recipe' -s h -l help -d 'Show this message and exit'
 complete -c bptools -n '_shtab_bptools_using; and test $_shtab_bptools_npos -eq 0' -a version -d 'Print the version.'
 complete -c bptools -n '_shtab_bptools_using version' -l json -d 'Write JSON instead of lines for a person'
 complete -c bptools -n '_shtab_bptools_using version' -s h -l help -d 'Show this message and exit'

@@ -1,0 +1,378 @@
+"""The recipes do what they say, in a folder with a user's data: with nano, no HOME, no terminal and few steps."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bptools.core.recipes import folder, listed, write
+from bptools.core.registry import COMMANDS
+from tests.golden import ROOT, environment
+from tests.training_runs import sentence
+
+pytestmark = pytest.mark.skipif(
+    any(shutil.which(name) is None for name in ("make", "jq", "flock")), reason="needs make, jq and flock"
+)
+FEW = "--steps 2 --samples 0 --threads 1 --batch-size 4"
+PPL = {} if any(entry.name == "bp-ppl" for entry in COMMANDS) else {"PPL": "cat"}
+
+
+def bare(place: Path) -> dict[str, str]:
+    """Return an environment without HOME and TERM, as the shortest that cron could give."""
+    return {
+        name: value for name, value in environment(str(place)).items() if name in ("PATH", "HF_HUB_OFFLINE")
+    }
+
+
+def made(name: str, place: Path) -> list[str]:
+    """Return the line that makes everything of a recipe."""
+    write([name], str(place))
+    return ["make", "-s", "-f", f"{name}.mk"]
+
+
+def start(line: list[str], place: Path, variables: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start a line in a session of its own, so that all of it can be killed."""
+    return subprocess.Popen(
+        [*line, *(f"{name}={value}" for name, value in variables.items())],
+        cwd=place,
+        env=bare(place),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def run(line: list[str], place: Path, **variables: str) -> None:
+    """Run a line that must succeed and be silent."""
+    process = start(line, place, variables)
+    said, _ = process.communicate(timeout=300)
+    assert (process.returncode, said.decode()) == (0, "")
+
+
+def fail(line: list[str], place: Path, **variables: str) -> str:
+    """Run a line that must fail; return what it said."""
+    process = start(line, place, variables)
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode
+    return said.decode()
+
+
+def chats(path: Path, count: int, seed: int = 1, **fields: str) -> None:
+    chance = random.Random(seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a", encoding="utf-8") as file:
+        for _ in range(count):
+            question, answer = sentence(chance, chance.randint(3, 9)), sentence(chance, chance.randint(5, 20))
+            file.write(json.dumps({"instruction": question, "output": answer, **fields}) + "\n")
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
+
+
+def times(place: Path) -> dict[str, int]:
+    """Return when each file was written."""
+    files = [path for path in place.rglob("*") if path.is_file()]
+    return {str(path.relative_to(place)): path.stat().st_mtime_ns for path in files}
+
+
+def litter(place: Path) -> list[str]:
+    return [
+        str(path)
+        for path in place.rglob("*")
+        if path.name.endswith((".part", ".tmp")) or ".incoming" in str(path)
+    ]
+
+
+def result(place: Path) -> dict[str, Any]:
+    """Return what must be the same whatever happened: records, weights, metrics, answers."""
+    adapter = place / (place / "bot").read_text().strip()
+    metrics = [
+        {name: value for name, value in line.items() if name != "seconds"}
+        for line in records(adapter.parent / "metrics.jsonl")
+    ]
+    return {
+        "records": (place / "clean.jsonl").read_bytes(),
+        "weights": (adapter / "adapter_model.safetensors").read_bytes(),
+        "metrics": metrics,
+        "answers": (place / "answers.jsonl").read_bytes(),
+    }
+
+
+# all of them
+
+
+@pytest.mark.parametrize("recipe", listed(), ids=lambda recipe: recipe.name)
+def test_a_recipe_uses_options_that_there_are(recipe: Any) -> None:
+    from bptools._dev.parameters import interface
+
+    known = {
+        entry.name: {name for option in interface(entry).options for name in option.names}
+        for entry in COMMANDS
+    }
+    text = (Path(folder()) / recipe.file).read_text().replace("\\\n", " ")
+    for line in text.split("\n"):
+        for command, options in re.findall(r"(bp-[a-z]+) ([^|;>`]*)", line):
+            if command in known:
+                assert set(re.findall(r"(?<![\w-])--[a-z-]+", options)) <= known[command], line
+
+
+def test_the_page_names_the_recipes() -> None:
+    page = (ROOT / "bptools" / "commands" / "pages" / "bptools.txt").read_text()
+    section = page.split("\nRECIPES\n")[1].split("\n\n")[0]
+    assert sorted(re.findall(r"^    (\w+) ", section, re.MULTILINE)) == [recipe.name for recipe in listed()]
+
+
+# decontaminate
+
+
+def test_decontaminate_takes_out_what_is_asked_and_says_which(tmp_path: Path) -> None:
+    chats(tmp_path / "raw" / "a.jsonl", 40)
+    chats(tmp_path / "raw" / "deep" / "b.jsonl", 20, seed=2)
+    chats(tmp_path / "eval" / "questions.jsonl", 3)  # the first three of a
+    line = made("decontaminate", tmp_path)
+    run(line, tmp_path)
+    clean, contaminated = records(tmp_path / "clean.jsonl"), records(tmp_path / "contaminated.jsonl")
+    assert (len(clean), len(contaminated)) == (57, 3)
+    assert [Path(record["bp"]["dup_at"]).name for record in contaminated] == [
+        f"questions.jsonl:{n}" for n in (1, 2, 3)
+    ]
+    before = times(tmp_path)
+    run(line, tmp_path)
+    assert times(tmp_path) == before
+    chats(tmp_path / "eval" / "more.jsonl", 2, seed=2)  # a new file
+    run(line, tmp_path)
+    assert (len(records(tmp_path / "clean.jsonl")), len(records(tmp_path / "contaminated.jsonl"))) == (55, 5)
+    (tmp_path / "eval" / "more.jsonl").unlink()
+    run(line, tmp_path)
+    assert len(records(tmp_path / "clean.jsonl")) == 57
+    run(line, tmp_path, THRESHOLD="0.1", NGRAM="1")  # another option
+    assert len(records(tmp_path / "clean.jsonl")) < 55
+    kept = (tmp_path / "clean.jsonl").read_bytes()
+    (tmp_path / "raw" / "a.jsonl").write_text("no record\n")
+    said = fail(line, tmp_path, THRESHOLD="0.1", NGRAM="1")
+    assert "raw/a.jsonl:1: invalid-json" in said and "--max-rejects" in said
+    assert (tmp_path / "clean.jsonl").read_bytes() == kept or not (tmp_path / "clean.jsonl").exists()
+    assert litter(tmp_path) == []
+
+
+# crontab
+
+
+def cron_lines() -> list[str]:
+    text = (Path(folder()) / "crontab").read_text()
+    return [re.sub(r"^(?:\S+ ){5}", "", line) for line in text.split("\n") if re.match(r"\d", line)]
+
+
+def cron(line: str, home: Path, **more: str) -> tuple[int, str]:
+    """Run a line of the crontab as cron does, from the home folder; return the status and the mail."""
+    assert "%" not in line.replace("\\%", "")
+    done = subprocess.run(
+        ["/bin/bash", "-c", line.replace("\\%", "%")],
+        cwd=home,
+        env={**bare(home), "HOME": str(home), "SHELL": "/bin/bash", **more},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=300,
+    )
+    return done.returncode, (done.stdout + done.stderr).decode()
+
+
+def test_cron_mails_one_line_when_something_is_wrong_and_leaves_a_run_in_peace(tmp_path: Path) -> None:
+    retrain, prune = cron_lines()
+    code, mail = cron(retrain, tmp_path)
+    assert mail.count("\n") == 1 and "bot" in mail  # there is no such folder yet
+    (tmp_path / "bot" / "raw").mkdir(parents=True)
+    (tmp_path / "bot" / "raw" / "new.jsonl").write_text("no record\n")
+    write(["retrain"], str(tmp_path / "bot"))
+    code, mail = cron(retrain, tmp_path)
+    assert code == 0
+    assert re.fullmatch(r"bot: retraining failed with 2: bp-chatml: .*--max-rejects.*\n", mail)
+    assert "invalid-json" in (tmp_path / "bot" / "retrain.log").read_text()
+    with subprocess.Popen(["flock", tmp_path / "bot" / ".lock", "sleep", "60"]) as holder:
+        while cron("cd bot && flock -n .lock true && echo free", tmp_path)[1]:
+            time.sleep(0.05)
+        (tmp_path / "bot" / "retrain.log").unlink()
+        assert cron(retrain, tmp_path) == (0, "")
+        assert not (tmp_path / "bot" / "retrain.log").read_text()
+        subprocess.run(["kill", str(holder.pid)])
+    assert cron(prune, tmp_path) == (0, "")
+
+
+@pytest.mark.slow
+def test_cron_is_silent_when_all_is_well(tmp_path: Path, retrained: Path) -> None:
+    retrain, prune = cron_lines()
+    shutil.copytree(retrained, tmp_path / "bot", symlinks=True)
+    (tmp_path / "bot" / "answers.jsonl").unlink()  # so that there is something to do
+    assert cron(retrain, tmp_path, **RETRAIN) == (0, "")
+    assert result(tmp_path / "bot") == result(retrained)
+    assert cron(prune, tmp_path) == (0, "")
+    assert (tmp_path / "bot" / "runs" / "latest" / "manifest.json").exists()
+
+
+# retrain
+
+RETRAIN = {"TRAIN": f"{FEW} --save-every 1", "HOLD_OUT": "4", "ANSWERS": "2", **PPL}
+
+
+def raw_chats(place: Path) -> None:
+    chats(place / "raw" / "a.jsonl", 150)
+    chats(place / "raw" / "b.jsonl", 50, seed=2)
+    with open(place / "raw" / "b.jsonl", "a") as file:
+        file.write("broken\n")
+
+
+@pytest.fixture(scope="module")
+def retrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("trl")
+    place = tmp_path_factory.mktemp("retrained")
+    raw_chats(place)
+    run(made("retrain", place), place, **RETRAIN)
+    return place
+
+
+@pytest.mark.slow
+def test_retrain_does_only_what_changed(retrained: Path, tmp_path: Path) -> None:
+    place = tmp_path / "again"
+    shutil.copytree(retrained, place, symlinks=True)
+    line = ["make", "-s", "-f", "retrain.mk"]
+    assert len(records(place / "rejects.jsonl")) == 1
+    assert [record["bp"]["match"] for record in records(place / "answers.jsonl")] == [False, False]
+    before = times(place)
+    run(line, place, **RETRAIN)
+    assert times(place) == before
+    os.utime(place / "raw" / "b.jsonl")  # touched and not changed: the training is known to be finished
+    run(line, place, **RETRAIN)
+    changed = {name for name, when in times(place).items() if before.get(name) != when}
+    assert {"clean.jsonl", "bot", "answers.jsonl"} <= changed
+    assert not [name for name in changed if name.startswith("runs/") and name.endswith(".safetensors")]
+    assert result(place) == result(retrained)
+    said = fail(line, place, **RETRAIN, CHECK="match>=.9")
+    assert "match is 0" in said
+    assert not (place / "answers.jsonl").exists() or (place / "answers.jsonl").read_bytes()
+    assert litter(place) == []
+
+
+@pytest.mark.slow
+def test_retrain_is_traced_back_to_the_raw_files(retrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bptools.core.trace import as_text, trace
+
+    monkeypatch.chdir(retrained)
+    found = trace(Path("bot").read_text().strip(), ".ledger", verify=True)
+    text = as_text(found)
+    assert found.changed() == [] and "unknown origin" not in text
+    assert "raw/a.jsonl" in text and "raw/b.jsonl" in text and "1 rejected (1 invalid-json)" in text
+
+
+@pytest.mark.slow
+def test_retrain_killed_again_and_again_gives_the_same(retrained: Path, tmp_path: Path) -> None:
+    raw_chats(tmp_path)
+    line = made("retrain", tmp_path)
+    chance = random.Random(7)
+    for most in (2.0, 6.0, 12.0):  # while cleaning, at the beginning of the training, later
+        process = start(line, tmp_path, RETRAIN)
+        try:
+            process.wait(most * chance.uniform(0.5, 1))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    run(line, tmp_path, **RETRAIN)
+    assert result(tmp_path) == result(retrained)
+    assert litter(tmp_path) == []
+
+
+# trainings in two phases
+
+
+@pytest.mark.slow
+def test_preference_goes_on_from_chats(tmp_path: Path) -> None:
+    pytest.importorskip("trl")
+    chats(tmp_path / "chats" / "a.jsonl", 40)
+    chance = random.Random(3)
+    pairs = [
+        {"prompt": sentence(chance, 5), "chosen": sentence(chance, 9), "rejected": "no"} for _ in range(40)
+    ]
+    (tmp_path / "pairs").mkdir()
+    (tmp_path / "pairs" / "a.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    line, options = made("preference", tmp_path), {"SFT": FEW, "DPO": FEW, "HOLD_OUT": "3", "ANSWERS": "1"}
+    run(line, tmp_path, **options)
+    sft, bot = ((tmp_path / name).read_text().strip() for name in ("sft", "bot"))
+    manifest = json.loads((tmp_path / bot).parent.joinpath("manifest.json").read_bytes())
+    assert (manifest["settings"]["method"], manifest["settings"]["adapter"]) == ("dpo", sft)
+    (compared,) = records(tmp_path / "compared.jsonl")
+    assert len(compared["bp"]["completions"]) == 3
+    before = times(tmp_path)
+    run(line, tmp_path, **options)
+    assert times(tmp_path) == before
+
+
+@pytest.mark.slow
+def test_documents_are_read_before_chats_by_one_adapter(tmp_path: Path) -> None:
+    pytest.importorskip("trl")
+    chance = random.Random(3)
+    (tmp_path / "docs" / "deep").mkdir(parents=True)
+    for name in ("a.md", "b.txt", "deep/c.md"):
+        text = "\n\n".join(f"# {sentence(chance, 3)}\n\n{sentence(chance, 90)}" for _ in range(6))
+        (tmp_path / "docs" / name).write_text(text)
+    chats(tmp_path / "chats" / "a.jsonl", 40)
+    line = made("documents", tmp_path)
+    options = {"READ": FEW, "ANSWER": FEW, "HOLD_OUT": "2", "ANSWERS": "1", "CHUNK": "100tokens"}
+    run(line, tmp_path, **options)
+    reader, bot = ((tmp_path / name).read_text().strip() for name in ("reader", "bot"))
+    phases = [
+        json.loads((tmp_path / path).parent.joinpath("manifest.json").read_bytes())["settings"]
+        for path in (reader, bot)
+    ]
+    assert [(phase["method"], phase["adapter"]) for phase in phases] == [("cpt", None), ("sft", reader)]
+    assert len(records(tmp_path / "answers.jsonl")) == 1
+    before = times(tmp_path)
+    run(line, tmp_path, **options)
+    assert times(tmp_path) == before
+
+
+@pytest.mark.slow
+def test_a_curriculum_goes_on_from_topic_to_topic_with_dpo_where_it_falls_short(tmp_path: Path) -> None:
+    pytest.importorskip("trl")
+    chance = random.Random(3)
+    (tmp_path / "raw").mkdir()
+    with open(tmp_path / "raw" / "a.jsonl", "w") as file:
+        for number in range(60):  # as expressions: one that any answer matches, and one that none does
+            topic, answer = (("words", "."), ("letters", "zzz"))[number % 2]
+            record = {"instruction": sentence(chance, 6), "output": answer, "topic": topic}
+            file.write(json.dumps(record) + "\n")
+    line = made("curriculum", tmp_path)
+    options = {
+        "SFT": FEW,
+        "DPO": FEW,
+        "HOLD_OUT": "2",
+        "ASK": "4",
+        "TOPICS": "words letters",
+        "SCORE": "regex",
+    }
+    run(line, tmp_path, **options)
+    assert (tmp_path / "scores.tsv").read_text() == "words\t2\t2\tsft\nletters\t0\t2\tdpo\n"
+    course = tmp_path / "course"
+    paths = [(course / name).read_text().strip() for name in ("words.sft", "letters.sft", "letters.bot")]
+    assert (course / "words.bot").read_text().strip() == paths[0]
+    assert (tmp_path / "bot").read_text().strip() == paths[2]
+    manifests = [
+        json.loads((tmp_path / path).parent.joinpath("manifest.json").read_bytes()) for path in paths
+    ]
+    followed = [(made["settings"]["method"], made["settings"]["adapter"]) for made in manifests]
+    assert followed == [("sft", None), ("sft", paths[0]), ("dpo", paths[1])]
+    assert manifests[2]["records"] == 4
+    before = times(tmp_path)
+    run(line, tmp_path, **options)
+    assert times(tmp_path) == before
+    assert litter(tmp_path) == []
