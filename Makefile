@@ -5,6 +5,7 @@
 #
 #   make venv PYTHON=python3.12                another Python (then only torch is pinned)
 #   make venv PIP_ARGS='--index-url URL'       handed to every pip install, e.g. for a torch without CUDA
+#   make demo DATA=my.jsonl                    your own chats in place of made-up ones
 #   make test ARGS='-k sharegpt -x'            handed to pytest, tests.bench, tests.chaos and tests.golden
 #   make install PREFIX=/usr/local EXTRAS=hf   commands, man pages and completions for everyday use
 
@@ -24,7 +25,7 @@ SHARED   := man/man1 man/man5 man/man7 bash-completion/completions zsh/site-func
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := check
-.PHONY: check help venv test test-all lint format types docs docs-check cases bench bench-peers chaos install uninstall clean
+.PHONY: check help venv demo test test-all lint format types docs docs-check cases bench bench-peers chaos install uninstall clean
 
 # $(call environment,DIR): a virtual environment in DIR and the constraints that hold for its Python.
 # Some systems split ensurepip off; pip can then install itself from outside.
@@ -60,6 +61,9 @@ $(VENV)/.stamp: pyproject.toml constraints.txt
 	$(PY) $(PIP) -c $(VENV)/constraints.txt torch hatchling editables; \
 	$(PY) $(PIP) -c $(VENV)/constraints.txt --no-build-isolation -e ".[$$extras]"; \
 	touch $@
+
+demo: venv  ## raw chats to a model that answers, in build/demo; DATA=FILE takes your own
+	@$(PY) -m bptools._dev.demo build/demo $(if $(DATA),--data $(DATA)) $(ARGS)
 
 test: venv  ## the fast tests
 	@$(PY) -m pytest -m "not slow and not gpu" $(ARGS)

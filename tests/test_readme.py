@@ -22,10 +22,9 @@ def blocks(language: str) -> list[str]:
 def test_python_lines_give_what_the_comments_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "raw.jsonl").write_text('{"prompt":"Hi","completion":"Hello"}\n' * 2)
-    (code,) = blocks("python")
     scope: dict[str, Any] = {}
     checked = 0
-    lines = code.strip().split("\n")
+    lines = "\n".join(blocks("python")).strip().split("\n")
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
         if line.startswith("#") or not line:
             continue
@@ -34,7 +33,7 @@ def test_python_lines_give_what_the_comments_say(tmp_path: Path, monkeypatch: py
             checked += 1
         else:
             exec(line, scope)
-    assert checked == 5
+    assert checked == 7
 
 
 def test_shell_lines_run(tmp_path: Path) -> None:
@@ -44,7 +43,7 @@ def test_shell_lines_run(tmp_path: Path) -> None:
     lines = [
         line for block in blocks("sh") for line in block.strip().split("\n") if not line.startswith("make ")
     ]
-    assert len(lines) == 17
+    assert len(lines) == 21
     for line in lines:
         done = subprocess.run(
             ["bash", "-eo", "pipefail", "-c", line],

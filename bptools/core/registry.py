@@ -26,7 +26,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "bptools",
         "bptools.commands.bptools",
-        "the toolbox itself: doctor, list, presets, runs, version",
+        "the toolbox: doctor, list, presets, recipe, runs, trace, version",
         "umbrella",
     ),
 )

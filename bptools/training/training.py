@@ -15,6 +15,7 @@ from typing import Any
 
 from bptools import __version__
 from bptools.core.errors import BpError
+from bptools.core.manifest import leave_in_ledger
 from bptools.core.pipeline import Pipeline
 from bptools.core.pipeline_settings import PipelineSettings
 from bptools.training.events import Event, OnEvent, encode
@@ -123,6 +124,7 @@ def finish(run: RunDirectory, plan: dict[str, Any]) -> None:
         "files": listing(run.path, [plan["result"], METRICS, *shown]),
     }
     run.write(MANIFEST, manifest)
+    leave_in_ledger(manifest)
     run.remove_workspace()
     if plan.get("latest"):
         run.point_latest()
