@@ -17,7 +17,7 @@ from bptools.core.errors import InputError, UsageError
 from bptools.models.devices import choose_device, choose_dtype, cpu_threads, this_machine
 from bptools.models.generating import Generator
 from bptools.models.hub import fetch
-from bptools.models.loading import Quant, adapter_names, load_model, load_tokenizer
+from bptools.models.loading import Quant, adapter_names, import_transformers, load_model, load_tokenizer
 from bptools.models.names import ModelName, resolve
 from bptools.models.rendering import Renderer
 from bptools.models.templates import resolve_template
@@ -103,6 +103,7 @@ class Contenders:
         """Fetch and load what was named, once. Raises as `fetch` and `load_model`."""
         if self._loaded:
             return
+        import_transformers()  # what is missing is said before anything is done
         machine = this_machine()
         loading = self._loading
         self.device = device = choose_device(loading.device, machine)
