@@ -19,7 +19,11 @@ from tests.golden import ROOT, environment
 # what cannot run here, by a piece of the line, and why
 NOT_RUN = {"hf:": "reads a data set of the hub"}
 # what runs up to its options here, with --show-config, and why
-OPTIONS_ONLY = {"bp-generate": "names models of the hub, or adapters that a run has made"}
+OPTIONS_ONLY = {
+    "bp-generate": "names models of the hub, or adapters that a run has made",
+    "bp-ppl --adapter": "names an adapter that a run has made",
+    "bp-ppl --model": "names a model of the hub",
+}
 
 CHAT = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
 SHAREGPT = {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]}
@@ -27,6 +31,14 @@ PAIR = {
     "prompt": [{"role": "user", "content": "Hi"}],
     "chosen": [{"role": "assistant", "content": "Hello."}],
     "rejected": [{"role": "assistant", "content": "No."}],
+}
+CUTOFFS = {
+    "format": "bptools-cutoffs",
+    "metric": "ppl",
+    "scorer": None,
+    "by": None,
+    "all": None,
+    "groups": {},
 }
 ALPACA = {"instruction": "Add.", "input": "1, 2", "output": "3"}
 
@@ -57,6 +69,8 @@ def write_inputs(folder: Path) -> None:
     (folder / "chat.jsonl").write_text(lines(CHAT, CHAT, CHAT))
     (folder / "code.jsonl").write_text(lines(CHAT))
     (folder / "eval.jsonl").write_text(lines(SHAREGPT))
+    (folder / "new.jsonl").write_text(lines(CHAT))
+    (folder / "cutoffs.json").write_text(json.dumps(CUTOFFS))
     (folder / "scored.jsonl").write_text(lines({**CHAT, "source": "dolly", "score": 0.7}))
     (folder / "raw.csv").write_text('query,reply\n"Say\nhi",Hi\n')
     (folder / "more.json.gz").write_bytes(gzip.compress(json.dumps([CHAT, ALPACA]).encode()))

@@ -90,9 +90,10 @@ class Selector:
         chosen = chosen[-1:] if self.on == "last" else chosen
         text, spans = "", []
         for number, turn in enumerate(messages):
-            text += "\n\n" if text and turn["content"] else ""
-            start, text = len(text), text + turn["content"]
-            if number in chosen and turn["content"]:
+            content = _MARKS.sub("", turn["content"])
+            text += "\n\n" if text and content else ""
+            start, text = len(text), text + content
+            if number in chosen and content:
                 spans.append((start, len(text)))
         text = self.renderer.protected([{"content": text}], None)[0][0]["content"]
         ids, scored = self.renderer.encode_spans(*_shifted(text, spans))
@@ -107,17 +108,17 @@ class Selector:
         The conversation is rendered a second time with a hole for each content; what the holes are filled
         with must be that content.
         """
-        text = self.renderer.text(messages, tools)
+        text = self._rendered(messages, tools)
         holes = [
             {**turn, "content": f"\ufdd2{number}\ufdd3"} if turn["role"] in roles else turn
             for number, turn in enumerate(messages)
         ]
-        pieces = _HOLE.split(self.renderer.text(holes, tools))
+        pieces = _HOLE.split(self._rendered(holes, tools))
         spans: list[Span] = []
         position = len(pieces[0])
         fits = text.startswith(pieces[0])
-        for number, after in zip(pieces[1::2], pieces[2::2]):
-            content = messages[int(number)]["content"]
+        for number, after in zip(map(int, pieces[1::2]), pieces[2::2]):
+            content = messages[number]["content"] if number < len(messages) else ""  # a hole of their own
             found = next(
                 (made for edge in _EDGES if text.startswith((made := edge(content)) + after, position)), None
             )
@@ -134,9 +135,15 @@ class Selector:
             )
         return text, spans
 
+    def _rendered(self, messages: list[Message], tools: list[Any] | None) -> str:
+        """Return the text that the spans of the assistant lie in: a twin may write another one."""
+        if self.on == "user":
+            return self.renderer.text(messages, tools)
+        return self.renderer.spans(messages, tools)[0]
+
     def _begun(self, ids: list[int], scored: list[bool], size: int) -> Selected:
         """Return tokens that begin with one nothing is asked of: bos, else eos, the end of a text before."""
-        if scored and scored[0]:
+        if scored and (scored[0] or self.plain):
             if ids[0] == self.renderer.tokenizer.bos_token_id or self._first is None:
                 scored = [False, *scored[1:]]
             else:

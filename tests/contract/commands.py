@@ -16,6 +16,9 @@ ALL_COMMANDS = [entry.name for entry in COMMANDS]
 
 # the options that make a command pass every record on; a new data command adds its own if it needs some
 PASS_ALL: dict[str, list[str]] = {"bp-detect": ["--each"]}
+# the options that make the work of a model short, and long
+SHORT: dict[str, list[str]] = {"bp-generate": ["--max-new-tokens", "4"]}
+LONG: dict[str, list[str]] = {"bp-generate": ["--max-new-tokens", "400"]}
 
 GOOD = (
     b'{"messages":[{"role":"user","content":"one"},{"role":"assistant","content":"1"}],"id":1}\n'
@@ -31,7 +34,7 @@ def many(times: int) -> bytes:
 
 def invocation(name: str, *options: str) -> list[str]:
     """Return the argument vector of a command as the checkout runs it."""
-    model = ["--model", shared_model(), "--max-new-tokens", "4"] if name in MODEL_COMMANDS else []
+    model = ["--model", shared_model(), *SHORT.get(name, [])] if name in MODEL_COMMANDS else []
     return [str(ROOT / "bin" / name), *PASS_ALL.get(name, []), *model, *options]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.commands import GOOD, MODEL_COMMANDS, invocation, many, run
+from tests.contract.commands import GOOD, LONG, MODEL_COMMANDS, invocation, many, run
 from tests.golden import environment
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
@@ -59,7 +59,7 @@ def test_an_empty_stream_is_done_at_once(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", MODEL_COMMANDS)
 def test_sigterm_leaves_no_target_and_no_litter(name: str, tmp_path: Path) -> None:
     process = subprocess.Popen(
-        invocation(name, "-o", "out.jsonl", "--rejects", "bad.jsonl", "--max-new-tokens", "400"),
+        invocation(name, "-o", "out.jsonl", "--rejects", "bad.jsonl", *LONG.get(name, [])),
         stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, env={**environment(str(tmp_path)), **ONE_THREAD},
     )  # fmt: skip
     assert process.stdin and process.stderr

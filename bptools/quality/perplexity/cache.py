@@ -13,6 +13,7 @@ import hashlib
 import os
 import re
 import sqlite3
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,17 +40,31 @@ class ScoreCache:
             os.makedirs(folder, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot create the cache '{folder}': {reason_of(error)}") from None
+        until = time.monotonic() + _WAIT_SECONDS
+        while True:
+            try:
+                self._table = self._opened(line.decode())
+                return
+            except sqlite3.Error as error:
+                # while another run begins or ends the journal, SQLite does not wait by itself
+                if "locked" not in str(error) or time.monotonic() > until:
+                    raise self._failure(error) from None
+            time.sleep(0.02)
+
+    def _opened(self, identity: str) -> sqlite3.Connection:
+        table = sqlite3.connect(self.path, timeout=_WAIT_SECONDS, isolation_level=None)
         try:
-            self._table = sqlite3.connect(self.path, timeout=_WAIT_SECONDS, isolation_level=None)
-            self._table.execute("PRAGMA journal_mode=WAL")
-            self._table.execute("PRAGMA synchronous=NORMAL")  # a power cut may lose the last batches, no more
-            self._table.execute("CREATE TABLE IF NOT EXISTS scorer (identity TEXT PRIMARY KEY)")
-            self._table.execute("INSERT OR IGNORE INTO scorer VALUES (?)", (line.decode(),))
-            self._table.execute(
+            table.execute("PRAGMA journal_mode=WAL")
+            table.execute("PRAGMA synchronous=NORMAL")  # a power cut may lose the last batches, no more
+            table.execute("CREATE TABLE IF NOT EXISTS scorer (identity TEXT PRIMARY KEY)")
+            table.execute("INSERT OR IGNORE INTO scorer VALUES (?)", (identity,))
+            table.execute(
                 "CREATE TABLE IF NOT EXISTS scores (key BLOB PRIMARY KEY, nats REAL NOT NULL) WITHOUT ROWID"
             )
-        except sqlite3.Error as error:
-            raise self._failure(error) from None
+        except sqlite3.Error:
+            table.close()
+            raise
+        return table
 
     def get(self, keys: Sequence[bytes]) -> list[float | None]:
         """Return the nats that are known of each key."""
@@ -81,9 +96,5 @@ class ScoreCache:
         self._table.close()
 
     def _failure(self, error: sqlite3.Error) -> ReadWriteError:
-        fix = (
-            "; delete it to begin anew"
-            if isinstance(error, sqlite3.DatabaseError) and "not a" in str(error)
-            else ""
-        )
+        fix = "; delete it to begin anew" if type(error) is sqlite3.DatabaseError else ""  # no database
         return ReadWriteError(f"cannot use the cache '{self.path}': {str(error).lower()}{fix}")

@@ -132,10 +132,10 @@ class Cut:
 
     # files of cutoffs
 
-    def cutoffs(self, scorer: Scorer | None) -> bytes:
-        """Return what --save-cutoffs writes."""
+    def cutoffs(self, scorers: Sequence[Scorer]) -> bytes:
+        """Return what --save-cutoffs writes; no scorers: there was no record."""
         limits = {name: _written(each) for name, each in self._limits.items()}
-        made_by = {name: scorer.identity[name] for name in _SAME} | {"on": scorer.how.on} if scorer else None
+        made_by = self._makers(scorers) if scorers else None
         table = {
             "format": _FORMAT,
             "metric": self.metric,
@@ -146,11 +146,20 @@ class Cut:
         }
         return orjson.dumps(table, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
-    def check(self, scorer: Scorer) -> None:
-        """Refuse cutoffs that another scorer made. Raises UsageError."""
+    def _makers(self, scorers: Sequence[Scorer]) -> dict[str, Any]:
+        """Return what cutoffs hold for; those of gain also for one baseline."""
+        scorer, *others = scorers
+        found = {name: scorer.identity[name] for name in _SAME}
+        found |= {"on": scorer.how.on, "no_template": scorer.how.no_template}
+        if self.metric == "gain":
+            found["baseline"] = " ".join(str(each.identity[name]) for each in others for name in _SAME)
+        return found
+
+    def check(self, scorers: Sequence[Scorer]) -> None:
+        """Refuse cutoffs that other scorers made. Raises UsageError."""
         if self._made_by is None:
             return
-        ours = {name: scorer.identity[name] for name in _SAME} | {"on": scorer.how.on}
+        ours = self._makers(scorers)
         for name, theirs in self._made_by.items():
             if ours.get(name) != theirs:
                 raise UsageError(f"--cutoffs were made with {name} {theirs}, this is {ours.get(name)}")
@@ -170,9 +179,11 @@ class Cut:
             self._limits = {
                 name: limits for name, each in table["groups"].items() if (limits := _limits(each))
             }
-            self._made_by = table["scorer"]
+            self._made_by = dict(table["scorer"]) if table["scorer"] is not None else None
             theirs, by = str(table["metric"]), table["by"]
-        except (KeyError, TypeError, ValueError):
+            if not (by is None or isinstance(by, str)):
+                raise ValueError
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise ConfigError(
                 f"'{path}' is no file of cutoffs; bp-ppl --keep LO:HI --save-cutoffs writes one"
             ) from None

@@ -50,7 +50,8 @@ def cut(ids: Sequence[int], scored: Sequence[bool], window: int, stride: int) ->
     done, until = 0, window + 1  # of the tokens: `window` are read, the one behind them can be predicted
     while done < len(tokens):
         until = min(until, len(tokens))
-        targets = chosen[(chosen >= done) & (chosen < until)]
+        first, last = np.searchsorted(chosen, (done, until))
+        targets = chosen[first:last]
         if len(targets):
             start = max(0, until - window - 1)
             rows.append(Row(tokens[start : targets[-1] + 1], targets - start))

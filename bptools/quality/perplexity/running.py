@@ -34,4 +34,4 @@ def run(
     scoring = Scoring(pipe, views, load, options.batch_tokens, cut)
     scoring.run()
     if saved is not None:
-        saved.write(cut.cutoffs(scoring.scorer))
+        saved.write(cut.cutoffs(scoring.scorers))

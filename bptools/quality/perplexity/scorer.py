@@ -8,6 +8,7 @@ score.ppl, score.bpb, score.tokens
 from __future__ import annotations
 
 import functools
+import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -111,7 +112,10 @@ class Scorer:
         """Return the rows of what `Views.made` returns. Raises DataError for what the template refuses."""
         encoded = Encoded()
         for made in several:
-            selected = self._select(shape, made)
+            try:
+                selected = self._select(shape, made)
+            except (TypeError, UnicodeEncodeError):  # of a tokenizer that is given half a surrogate pair
+                selected = self._select(shape, _whole_pairs(made))
             rows = cut(selected.ids, selected.scored, self.window, self.stride)
             encoded.rows += rows
             encoded.bytes += selected.bytes if rows else 0
@@ -190,6 +194,12 @@ def prepared(scorer: Scorer, views: Views, record: Record) -> Encoded | Reject |
     except DataError as error:
         return str(error)
     return encoded if encoded.rows and encoded.bytes else f"no text of --on {scorer.how.on}"
+
+
+def _whole_pairs(made: Record) -> Record:
+    """Return a record with a question mark for each half of a surrogate pair."""
+    text = json.dumps(made, ensure_ascii=False).encode("utf-8", "replace")
+    return json.loads(text)  # type: ignore[no-any-return]
 
 
 def _window(wanted: int | None, context: int, contender: Contender) -> int:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from bptools.chat.view import Views, as_text, field_value
 from bptools.core.records import Drop, Record, Reject
+from bptools.core.window import Window
 from bptools.core.window_spool import WindowSpool
 from bptools.quality.perplexity.cutting import NONE, Cut
 from bptools.quality.perplexity.score import FEW, FIELDS, Score
@@ -24,7 +25,7 @@ from bptools.quality.perplexity.telling import Tally
 
 if TYPE_CHECKING:
     from bptools.core.pipeline import Pipeline
-    from bptools.core.window import Verdict, Window
+    from bptools.core.window import Verdict
 
 _WINDOW_BYTES = 1 << 20
 _MOST_RECORDS = 4096  # read ahead: enough for batches of like length
@@ -73,15 +74,17 @@ class Scoring:
         pipe.work = self._work.said
 
     @property
-    def scorer(self) -> Scorer | None:
-        """The one whose scores count, once there was a record."""
-        return self._scorers[0] if self._scorers else None
+    def scorers(self) -> list[Scorer]:
+        """The one whose scores count, and that of --baseline, once there was a record."""
+        return self._scorers
 
     def run(self) -> None:
         """Read, score and write."""
         try:
             if self.cut.needs_all:
                 self._all_first()
+            elif self.pipe.settings.line_buffered:
+                self._one_by_one()
             else:
                 for held in self._scored():
                     if not self._settle(held.window, held):
@@ -90,6 +93,24 @@ class Scoring:
         finally:
             for scorer in self._scorers:
                 scorer.close()
+
+    def _one_by_one(self) -> None:
+        """Do all that is to be done with a record before the next one is read."""
+        pipe = self.pipe
+        for raw, record in pipe:
+            window = Window()
+            window.add((raw,), (record,), pipe.intake.source.name, pipe.intake.line, 0)
+            held = _Held(window, [None], values=[nan], states=[_REFUSED])
+            self._prepare(held, 0)
+            self._score()
+            self._judge(held)
+            why = held.verdicts[0]
+            if why is None:
+                pipe.write(window.raws[0])  # type: ignore[arg-type]  # a line, since it holds a score
+            else:
+                pipe.settle(why, window.raws[0], window.record(0))
+            if pipe.counts.out == pipe.settings.limit:
+                break
 
     def _all_first(self) -> None:
         """Score everything, find the percentiles, then settle everything."""
@@ -112,10 +133,21 @@ class Scoring:
                 done += size
                 for number, state in enumerate(held.states):
                     if state in (_REFUSED, _UNSCORABLE):  # not kept: found again
-                        record = window.record(number)
-                        self._refuse(held, number, prepared(self._scorers[0], self.views, record))
+                        self._refuse(held, number, self._why(held, number))
                 if not self._settle(window, held):
                     break
+
+    def _why(self, held: _Held, number: int) -> object:
+        """Return why a record has no score, or why its line could not be written."""
+        record = held.window.record(number)
+        several = (prepared(scorer, self.views, record) for scorer in self._scorers)
+        why = next((found for found in several if not isinstance(found, Encoded)), None)
+        if held.states[number] == _REFUSED and not isinstance(why, (Reject, Drop)):
+            try:
+                held.window.add_bp(number, {})
+            except Reject as unwritable:
+                return unwritable
+        return why
 
     # reading and scoring
 
@@ -128,7 +160,7 @@ class Scoring:
             self._queue.append(held)
             for number in range(size):
                 self._prepare(held, number)
-                most = 1 if self.pipe.settings.line_buffered else _MOST_RECORDS
+                most = _MOST_RECORDS
                 if limit is not None:
                     most = min(most, max(1, limit - self.pipe.counts.out))
                 if len(self._waiting) >= most or self._tokens >= self._most_tokens:
@@ -136,7 +168,7 @@ class Scoring:
                     yield from self._ready()
             held.read = True
             yield from self._ready()
-        self._score()
+        self._score(last=True)
         yield from self._ready()
 
     def _ready(self) -> Iterator[_Held]:
@@ -148,7 +180,7 @@ class Scoring:
         record = held.window.record(number)
         if not self._scorers:
             self._scorers = self._load()
-            self.cut.check(self._scorers[0])
+            self.cut.check(self._scorers)
         encoded: list[Encoded] = []
         for scorer in self._scorers:
             found = prepared(scorer, self.views, record)
@@ -172,12 +204,12 @@ class Scoring:
             explanation = why if isinstance(why, str) else f"its {self.cut.metric} is no finite number"
             held.verdicts[number] = Drop("unscorable", explanation=explanation)
 
-    def _score(self) -> None:
-        """Score all records that wait."""
+    def _score(self, last: bool = False) -> None:
+        """Score all records that wait; last: there are no others to come."""
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
-        self._work.begin(self._tokens)
+        self._work.begin(self._tokens, last)
         self._tokens = 0
         several = [
             scorer.scores([item.encoded[index] for item in waiting], self._work.tick)
@@ -210,13 +242,18 @@ class Scoring:
     # what becomes of a window
 
     def _settle(self, window: Window, held: _Held) -> bool:
+        self._judge(held)
+        return self.pipe.settle_window(window, held.verdicts)
+
+    def _judge(self, held: _Held) -> None:
+        """Find which of the records that have a score are cut."""
+        window = held.window
         for number, state in enumerate(held.states):
             if state == _SCORED:
                 group = _group(self.cut, window.record(number)) if self.cut.by is not None else NONE
                 held.verdicts[number] = why = self.cut.judge(held.values[number], group)
                 if self.cut.cuts:
                     self.tally.lean(window, number, why is not None)
-        return self.pipe.settle_window(window, held.verdicts)
 
 
 def _group(cut: Cut, record: Record) -> str:
@@ -234,14 +271,18 @@ class _Work:
         self._from = self._until = 0.0  # of the input: what was read before this round, and with it
         self._round = self._done = 0
 
-    def begin(self, tokens: int) -> None:
+    def begin(self, tokens: int, last: bool) -> None:
         """A round of so many tokens begins."""
         if not self._started:
             self._started = time.monotonic()
         self.phase = None
         opened = self._pipe.intake.input
         size = opened.file.size if opened is not None else None
-        self._until = opened.file.bytes_read / size if opened is not None and size else self._until
+        if last:
+            self._from = self._from or self._busy / max(1, self._busy + tokens)
+            self._until = 1.0
+        elif opened is not None and size:
+            self._until = opened.file.bytes_read / size
         self._round, self._done = tokens, 0
 
     def tick(self, tokens: int) -> None:
