@@ -66,7 +66,7 @@ def progress_text(
         if size:
             share = done / size
             left = seconds * (size - done) / done if done else None
-    parts = [f"{counts.read:,} records"]
+    parts = [f"{counts.read:,} records"] if work is None or counts.read else []
     if share is not None:
         parts.append(f"{int(100 * min(1.0, max(0.0, share)))} %")
     if rate:
