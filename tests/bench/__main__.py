@@ -13,7 +13,7 @@ from tests.bench.data import write_array, write_jsonl
 from tests.bench.filtering import measure_filter, measure_rules
 from tests.bench.measure import interleaved, once
 
-PARTS = ("streams", "dedup", "train")
+PARTS = ("streams", "dedup", "train", "ppl", "junk")
 
 
 def main() -> None:
@@ -40,6 +40,14 @@ def main() -> None:
         from tests.bench.training import measure_training
 
         measure_training(chosen.runs)
+    elif chosen.only == "ppl":
+        from tests.bench.perplexity import measure_perplexity
+
+        measure_perplexity(chosen.runs, chosen.data)
+    elif chosen.only == "junk":
+        from tests.bench.junk import measure_junk
+
+        measure_junk(chosen.data)
     else:
         measure_streams(chosen)
 

@@ -533,10 +533,9 @@ def brute_force(model: Any, ids: list[int], scored: list[bool], window: int, str
             place > start + window
         ):  # the windows [start, start + window) predict up to the token behind them
             start += stride
-        begin = max(0, min(start, len(ids) - window - 1))  # the last one reads as much as the others
         if scored[place]:
             with torch.inference_mode():
-                logits = model(input_ids=torch.tensor([ids[begin:place]])).logits[0, -1]
+                logits = model(input_ids=torch.tensor([ids[start:place]])).logits[0, -1]
             nats -= float(torch.log_softmax(logits.float(), -1)[ids[place]])
     return nats
 

@@ -53,7 +53,7 @@ def cut(ids: Sequence[int], scored: Sequence[bool], window: int, stride: int) ->
         first, last = np.searchsorted(chosen, (done, until))
         targets = chosen[first:last]
         if len(targets):
-            start = max(0, until - window - 1)
+            start = max(0, done - (window - stride) - 1) if done else 0  # the last one may be shorter
             rows.append(Row(tokens[start : targets[-1] + 1], targets - start))
         done, until = until, until + stride
     return rows
