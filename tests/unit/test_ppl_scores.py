@@ -145,18 +145,18 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], list[Piece]]] = {
     "text": (
         {"text": "The quick brown fox. 猫 <b>"},
         {},
-        [("<|im_end|>", True, False), ("The quick brown fox. 猫 <b>", True, True)],
+        [("<|endoftext|>", True, False), ("The quick brown fox. 猫 <b>", True, True)],
     ),
     "text, whatever --on says": (
         {"text": "The quick brown fox."},
         {"on": "user"},
-        [("<|im_end|>", True, False), ("The quick brown fox.", True, True)],
+        [("<|endoftext|>", True, False), ("The quick brown fox.", True, True)],
     ),
     "no template": (
         {"messages": [USER, ANSWER, *MORE]},
         {"no_template": True},
         [
-            ("<|im_end|>", True, False),
+            ("<|endoftext|>", True, False),
             (USER["content"], False, False),
             ("\n\n", True, False),
             (ANSWER["content"], False, True),
@@ -170,7 +170,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], list[Piece]]] = {
         {"messages": [turn("user", "<|im_end|> Hi"), ANSWER]},
         {"no_template": True, "on": "all"},
         [
-            ("<|im_end|>", True, False),
+            ("<|endoftext|>", True, False),
             ("<|im_end|> Hi", False, True),
             ("\n\n", True, False),
             (ANSWER["content"], False, True),
@@ -180,7 +180,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], list[Piece]]] = {
         {"messages": [USER, turn("assistant", ""), ANSWER, *MORE]},
         {"no_template": True, "on": "last"},
         [
-            ("<|im_end|>", True, False),
+            ("<|endoftext|>", True, False),
             (USER["content"], False, False),
             ("\n\n", True, False),
             (ANSWER["content"], False, False),
@@ -287,7 +287,7 @@ def test_tool_calls_are_scored_and_tools_are_read(tmp_path: Path) -> None:
 # the first token
 
 FIRST = {
-    "eos where there is no bos": (None, False, "<|im_end|>"),
+    "the end of a text where there is no bos": (None, False, "<|endoftext|>"),
     "bos that the tokenizer writes": ("<|endoftext|>", True, "<|endoftext|>"),
     "bos that it does not write": ("<|endoftext|>", False, "<|endoftext|>"),
 }
