@@ -152,7 +152,7 @@ class Selector:
 def _before_texts(tokenizer: Any) -> int | None:
     """Return the token that stands before a text: bos, else the one that ends the text before it.
 
-    Where eos ends turns, <|endoftext|> ends texts: for the first words of a text nano is off by far less then.
+    Where eos ends turns, <|endoftext|> ends texts: nano takes the first words of a text much better then.
     """
     if tokenizer.bos_token_id is not None:
         return int(tokenizer.bos_token_id)

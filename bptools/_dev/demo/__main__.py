@@ -82,7 +82,7 @@ def main(arguments: list[str] | None = None) -> None:
         f"cat {raw} | bp-chatml --to chat --max-rejects 1% --rejects rejects.jsonl --report bp-chatml.json"
         " | bp-dedup --minhash --report bp-dedup.json"
         " | bp-ppl --keep 5:95 --report bp-ppl.json"
-        " | bp-filter --range bp.bpb=:5 --report bp-filter.json > clean.jsonl",
+        " | bp-filter --range bp.bpb=:6 --report bp-filter.json > clean.jsonl",
         "prepare",
     )
     adapter = demo.shell(f"bp-train clean.jsonl --preset {chosen.preset}", "train").strip()
