@@ -173,8 +173,6 @@ def _shifted(text: str, spans: list[Span]) -> tuple[str, list[Span]]:
     marks = [match.start() for match in _MARKS.finditer(text)]
     if not marks:
         return text, spans
-    places: list[int] = []  # of each character without marks, where it is with them
     left = set(marks)
-    places = [at for at in range(len(text)) if at not in left]
-    places.append(len(text))
+    places = [at for at in range(len(text)) if at not in left]  # of each character without marks
     return text, [(places[start], places[stop - 1] + 1) for start, stop in spans]

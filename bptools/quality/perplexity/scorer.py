@@ -235,7 +235,8 @@ def _identity(contender: Contender, contenders: Contenders) -> dict[str, Any]:
 def weights_hash(folder: str) -> str:
     """Return a hash of the weights and the configuration in a folder, 32 hexadecimal digits.
 
-    All of it is read: some gigabytes a second, and loading reads it, too.
+    All of it is read, some gigabytes a second, as loading does: by a sample of it, scores of other weights
+    could be taken for those of these.
     """
     import xxhash
 

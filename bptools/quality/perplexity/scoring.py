@@ -1,7 +1,7 @@
 """What bp-ppl does: records in, the same records with scores out, cut where that was asked for.
 
 Records are read some thousand ahead, scored in batches of like length, and go out in their order. For
-percentiles all are read first and wait on disk; of each only 17 bytes stay in memory.
+percentiles all are read first and wait on disk; of each only 9 bytes stay in memory, 13 with --by.
 """
 
 from __future__ import annotations
