@@ -111,7 +111,7 @@ def documentation() -> list[Record]:
 def sets(data: list[str]) -> dict[str, tuple[list[Record], list[Record]]]:
     """Return (records, held-out records) of each set: of the given files, or of what the project has itself."""
     if data:
-        whole = {Path(path).name: read(path) for path in data}
+        whole = {f"given-{number}": read(path) for number, path in enumerate(data, 1)}
     else:
         from bptools._dev.nano.dialogues import dialogues
 
