@@ -18,6 +18,8 @@ ARGS     ?=
 PYTHON   ?=
 PY       := $(VENV)/bin/python
 PEERS    := .bench/peers/bin/python
+# A process for each core, and each keeps to its own (tests/conftest.py); ARGS=-n0 for one, with a debugger say.
+PYTEST   := -m pytest -n auto --maxprocesses 8 --dist loadfile
 PIP      := -m pip --disable-pip-version-check install -qq $(PIP_ARGS)
 HOME_DIR  = $(PREFIX)/lib/bptools
 SHARED   := man/man1 man/man5 man/man7 bash-completion/completions zsh/site-functions fish/vendor_completions.d
@@ -66,10 +68,10 @@ demo: venv  ## raw chats to a model that answers, in build/demo; DATA=FILE takes
 	@$(PY) -m bptools._dev.demo build/demo $(if $(DATA),--data $(DATA)) $(ARGS)
 
 test: venv  ## the fast tests
-	@$(PY) -m pytest -m "not slow and not gpu" $(ARGS)
+	@$(PY) $(PYTEST) -m "not slow and not gpu" $(ARGS)
 
 test-all: venv  ## what make test leaves out: slow ones, and those that need a GPU where there is one
-	@$(PY) -m pytest -m "slow or gpu" $(ARGS) || [ $$? -eq 5 ]
+	@$(PY) $(PYTEST) -m "slow or gpu" $(ARGS) || [ $$? -eq 5 ]
 
 lint: venv  ## ruff, and what it cannot see
 	@$(VENV)/bin/ruff check --quiet --output-format concise .
@@ -97,7 +99,8 @@ bench: venv  ## measure against peers; DATA=FILE.jsonl adds your own
 	@$(PY) -m tests.bench $(if $(wildcard $(PEERS)),--peers $(PEERS)) $(if $(DATA),--data $(DATA)) $(ARGS)
 
 bench-peers:  ## install the peers of make bench in an environment of their own
-	@"$${PYTHON:-python3}" -m venv .bench/peers && $(PEERS) $(PIP) -r tests/bench/peers.txt
+	@"$${PYTHON:-python3}" -m venv .bench/peers && $(PEERS) $(PIP) -r tests/bench/peers.txt && \
+	$(PEERS) $(PIP) --no-deps text-dedup==0.4.0
 
 chaos: venv  ## full-size fuzz and kill matrices
 	@$(PY) -m tests.chaos $(ARGS)

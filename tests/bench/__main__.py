@@ -10,8 +10,11 @@ from pathlib import Path
 
 from tests.bench.bench import BIN, FOLDER, Bench, baseline, name_given
 from tests.bench.data import write_array, write_jsonl
-from tests.bench.filtering import measure_filter, measure_rules
+from tests.bench.filtering import PACKAGES, measure_filter, measure_rules
 from tests.bench.measure import interleaved, once
+
+COPIERS = {"jq": ["-c", "."], "mlr": ["--ijsonl", "--ojsonl", "cat"]}
+"""Programs that read and write JSON lines, from the system's packages; one that is missing is left out."""
 
 PARTS = ("streams", "dedup", "train", "ppl", "junk")
 
@@ -61,6 +64,12 @@ def measure_streams(chosen: argparse.Namespace) -> None:
     }
     tenth = write_jsonl("sharegpt", FOLDER / f"sharegpt-{chosen.size // 10}.jsonl", size // 10)
     bench = Bench(chosen.runs)
+    copiers = {}
+    for name, options in COPIERS.items():
+        if program := shutil.which(name):
+            bench.name_tool(program)
+            copiers[" ".join([name, *options])] = ([program, *options], 0.2)
+    bench.name_packages(chosen.peers, *PACKAGES)
     chatml = [sys.executable, str(BIN / "bp-chatml"), "-q"]
     detect = [sys.executable, str(BIN / "bp-detect"), "-q"]
     start = interleaved({"ours": [*chatml], "typer": baseline("typer_app")}, None, bench.env, chosen.runs * 4)
@@ -72,9 +81,7 @@ def measure_streams(chosen: argparse.Namespace) -> None:
         ("ShareGPT to messages", "sharegpt", 2.0),
         ("Alpaca to messages", "alpaca", 2.0),
     ):
-        peers = {"bare loop": (baseline("bare"), goal)}
-        if shutil.which("jq"):
-            peers["jq -c ."] = (["jq", "-c", "."], 0.2)
+        peers = {"bare loop": (baseline("bare"), goal), **copiers}
         bench.compare(what, chatml, peers, files[shape])
     for indent, name in ((None, "compact"), (2, "pretty")):
         array = write_array(files["messages"], FOLDER / f"array-{name}-{chosen.size}.json", indent)

@@ -27,7 +27,9 @@ def main(model: str, records: str, steps: str, out: str) -> None:
 
         losses: list[float] = []  # noqa: RUF012
 
-        def on_log(self, args: object, state: object, control: object, logs: dict, **_: object) -> None:
+        def on_log(
+            self, args: object, state: object, control: object, logs: dict[str, float], **_: object
+        ) -> None:
             if "loss" in logs:
                 if not self.losses:
                     print(time.monotonic() - BEGUN, flush=True)

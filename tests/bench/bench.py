@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import re
+import subprocess
 import sys
+from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 
@@ -36,6 +38,7 @@ class Bench:
         self.runs = runs
         self.heading = f"## {section}" if section else "# Benchmark results"
         self.packages = packages
+        self.peers: list[str] = []  # with their versions
         self.rows: list[tuple[str, str, str, str]] = []
         self.env = {
             "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
@@ -43,6 +46,18 @@ class Bench:
             "HOME": str(FOLDER),
             "LC_ALL": "C.UTF-8",
         }
+
+    def name_tool(self, program: str) -> None:
+        """Let the head of the section tell which version of a program was compared with."""
+        self.peers.append(_said([program, "--version"]))
+
+    def name_packages(self, python: str | None, *packages: str) -> None:
+        """Let it tell which versions of packages, by the interpreter that has them; None has none.
+
+        Called before anything is measured: an environment that lacks one ends the run here, not minutes later.
+        """
+        if python is not None:
+            self.peers += _said([python, "-c", _VERSIONS, *packages]).split("\n")
 
     def compare(
         self, what: str, ours: list[str], peers: dict[str, tuple[list[str], float]], stdin: Path
@@ -84,8 +99,9 @@ class Bench:
         lines = [
             self.heading,
             "",
-            f"Written by `make bench` on {platform.machine()}, {os.cpu_count()} cores, "
-            f"Python {platform.python_version()}, {packages}.",
+            f"Written by `make bench` on {datetime.now(timezone.utc).date()} (UTC): {processor()}, "
+            f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}.",
+            *([f"Peers: {', '.join(self.peers)}."] if self.peers else []),
             "CPU seconds are user + system of the whole process, start included, median of "
             f"{self.runs} interleaved runs; memory is the peak.",
             "",
@@ -103,6 +119,33 @@ class Bench:
             made = made.replace(name, GIVEN[name])
         sections[self.heading] = made
         RESULTS.write_text("\n".join(part.rstrip("\n") + "\n" for part in sections.values()))
+
+
+def processor() -> str:
+    """Return the processor's model name; where /proc/cpuinfo tells none (a Mac, ARM), what Python knows."""
+    try:
+        told = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
+    except OSError:
+        told = None
+    return told[1].strip() if told else platform.processor() or "unknown processor"
+
+
+_VERSIONS = """
+import sys
+from importlib.metadata import PackageNotFoundError, version
+for name in sys.argv[1:]:
+    try:
+        print(name, version(name))
+    except PackageNotFoundError:
+        sys.exit(f"{sys.executable} has no {name}: make bench-peers")
+"""
+
+
+def _said(command: list[str]) -> str:
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"bench: {done.stderr.strip() or command[0]}")
+    return done.stdout.strip()
 
 
 def baseline(name: str) -> list[str]:

@@ -32,6 +32,7 @@ T = TypeVar("T")
 
 OURS = [sys.executable, str(BIN / "bp-dedup"), "-q"]
 NEAR = [*OURS, "--minhash"]
+PACKAGES = ("rensa", "datasketch", "datatrove", "text-dedup", "datasets")  # of the peers' environment
 SLOW = 60_000  # records for the peers that need minutes
 JUDGED = 5_000  # records of a set made to be judged: every pair is compared
 THRESHOLD = 0.7
@@ -110,6 +111,7 @@ def apart(function: Callable[..., T], *arguments: object) -> T:
 def measure_dedup(rounds: int, data: list[str], peers: str | None, records: int) -> None:
     """Measure everything and write the section of bp-dedup."""
     bench = Bench(rounds, "bp-dedup", ("orjson", "numpy", "xxhash"))
+    bench.name_packages(peers, *PACKAGES)
     bench.env |= dict.fromkeys(("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     sets = apart(make_sets, data, bench.env, records)
     _speed(bench, sets, peers)
@@ -176,6 +178,7 @@ def _speed(bench: Bench, sets: dict[str, Path], peers: str | None) -> None:
     slow = {
         "datasketch as in its README": peer("datasketch", 30, 1),
         "datatrove, four stages": peer("datatrove", 45, 1),
+        "text-dedup": peer("text_dedup", None, 1),
     }
     loops = {
         "bare loop: loads + write of the line": Program(baseline("parsed"), None),
@@ -258,6 +261,7 @@ def _accuracy(bench: Bench, sets: dict[str, Path], peers: str | None) -> None:
         _accuracy_row(bench, "planted 1", judged["planted 1"], threshold)
     for what, path in judged.items() if peers else ():
         if what == "planted 1" or what.endswith(".jsonl"):
+            # text-dedup keeps any one of its copies: the truth, by who came first, does not judge it.
             for name in ("rensa", "datasketch_tuned", "datatrove"):
                 command = _peer(str(peers), name)
                 found = apart(measure_accuracy, path, THRESHOLD, command, bench.env, False)

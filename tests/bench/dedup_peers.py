@@ -154,7 +154,49 @@ def datatrove() -> None:
             shutil.copyfileobj(lines, target, 1 << 20)
 
 
-PEERS = {peer.__name__: peer for peer in (datasketch, datasketch_tuned, rensa, rensa_spaces, datatrove)}
+def text_dedup() -> None:
+    """text-dedup's command in this process, with the hash that its help calls faster.
+
+    Only the text goes through its data set, which it rewrites at every step; what it keeps is then picked from
+    a copy of the input. Its words are split at whatever is no letter, so `a, b` has an empty one between.
+    Of copies it keeps any one, not the first.
+    """
+    import logging
+    import os
+    import shutil
+    import tempfile
+    from pathlib import Path
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.environ |= {"HF_HOME": name, "HF_HUB_OFFLINE": "1"}  # read when datasets is imported
+        from datasets import disable_progress_bars, load_from_disk
+        from text_dedup.minhash import main
+
+        disable_progress_bars()
+        logging.getLogger("text_dedup").setLevel(logging.WARNING)  # it reports on standard output
+        source, target = _ends()
+        with open(folder / "copy", "wb+") as copy, open(folder / "texts.jsonl", "wb") as texts:
+            shutil.copyfileobj(source, copy, 1 << 20)
+            copy.seek(0)
+            for number, line in enumerate(copy):
+                row = {"text": text_of(orjson.loads(line)), "number": number}
+                texts.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+        options = {
+            "path": "json", "data_files": texts.name, "split": "train", "cache_dir": str(folder / "cache"),
+            "column": "text", "output": str(folder / "out"), "num_proc": 1, "hash_func": "xxh3",
+            "ngram": 5, "num_perm": PERMUTATIONS, "threshold": THRESHOLD,
+            "min_length": 1,  # or it drops every record of fewer than five words
+        }  # fmt: skip
+        main([f"--{option}={value}" for option, value in options.items()], standalone_mode=False)
+        kept = set(load_from_disk(str(folder / "out"))["number"])
+        with open(folder / "copy", "rb") as copy:
+            target.writelines(line for number, line in enumerate(copy) if number in kept)
+        target.flush()
+
+
+_ALL = (datasketch, datasketch_tuned, rensa, rensa_spaces, datatrove, text_dedup)
+PEERS = {peer.__name__: peer for peer in _ALL}
 
 if __name__ == "__main__":
     PEERS[sys.argv[1]]()

@@ -19,6 +19,7 @@ TURNS = [
     "--ends-with",
     "assistant",
 ]
+PACKAGES = ("datatrove", "spacy")  # of the peers' environment: the other judge and its tokenizer
 TIMED = 2000  # records that both sides judge
 
 
