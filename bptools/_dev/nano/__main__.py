@@ -1,7 +1,8 @@
 """All the text for the model: python -m bptools._dev.nano [--cache FOLDER] [--seed S] FOLDER.
 
 Writes into FOLDER documents.jsonl, pretrain.jsonl (documents, prose and dialogues in ChatML, shuffled),
-sft.jsonl (chat records) and heldout.jsonl (documents of sources and dialogues of a seed that are in neither).
+further.jsonl (the most prose-like of these and the texts written by hand), sft.jsonl (chat records) and
+heldout.jsonl (documents of sources and dialogues of a seed that are in none of these).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from bptools._dev.nano import dialogues, documents
+from bptools._dev.nano import dialogues, documents, further
 
 
 def _write(path: Path, records: Iterable[object]) -> None:
@@ -33,6 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--dialogues", type=int, default=60_000, help="dialogues to learn from in pretraining"
     )
     parser.add_argument("--prose", type=int, default=20_000, help="records of prose in pretraining")
+    parser.add_argument(
+        "--further", type=int, default=10_000, help="dialogues, and records of prose, in the second round"
+    )
     parser.add_argument("--sft", type=int, default=30_000, help="dialogues for fine-tuning")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
@@ -51,6 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     mixed += [record | {"source": "prose"} for record in dialogues.prose(options.prose, seed)]
     random.Random(seed).shuffle(mixed)
     _write(folder / "pretrain.jsonl", mixed)
+    _write(folder / "further.jsonl", further.records(mixed, options.further, seed))
     _write(folder / "sft.jsonl", dialogues.dialogues(options.sft, seed + 1, known))
     learnt = {json.dumps(record) for record in talk}
     other = [record for record in dialogues.dialogues(3000, seed + 2) if json.dumps(record) not in learnt]
