@@ -18,6 +18,11 @@ from bptools.core.records import Record
 
 ROLES = ("system", "user", "assistant", "tool")
 PROMPT_END = f"{START}assistant\n"
+_MESSAGE_FIELDS = (
+    *("role", "content", "tool_calls", "tool_call_id"),
+    *("name", "reasoning_content", "weight"),
+)
+_CALL_FIELDS = ("id", "type", "function")
 
 _TOOLS_BEFORE = (
     "# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"
@@ -223,9 +228,21 @@ def _restore(turns: list[Turn], changes: Record) -> tuple[list[Record], list[Any
                 message["name"] = name
         if entry:
             (only,) = found
-            _sidecar.apply(only, entry)
+            found = [_ordered(_sidecar.apply(only, entry))]
         messages.extend(found)
     return messages, changes["set"]["tools"] if "set" in changes else tools
+
+
+def _ordered(message: Record) -> Record:
+    """Return a message with its fields, and those of its calls, in the order of bptools-jsonl(5)."""
+    calls = message.get("tool_calls")
+    if type(calls) is list:
+        message["tool_calls"] = [_led(call, _CALL_FIELDS) if type(call) is dict else call for call in calls]
+    return _led(message, _MESSAGE_FIELDS)
+
+
+def _led(value: Record, first: tuple[str, ...]) -> Record:
+    return {**{key: value[key] for key in first if key in value}, **value}
 
 
 def _tools_section(tools: list[Any]) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bptools.chat.reader import Plan, RecordReader, Step
 
 # (first answer, second answer, fields that hold the verdict, how to read it, field of the prompt)
-_SETS = (
+SETS = (
     ("response_0", "response_1", ("better_response_id",), "index", "prompt"),
     ("response1", "response2", ("overall_preference",), "sign", "context"),
     ("response_1", "response_2", ("preference_strength",), "sign", "prompt"),
@@ -41,7 +41,7 @@ _SETS = (
 def steps(fields: Fields) -> list[Step]:
     """Return the readers for the comparisons that these fields hold."""
     found: list[Step] = []
-    for first, second, verdicts, how, prompt in _SETS:
+    for first, second, verdicts, how, prompt in SETS:
         if all(name in fields for name in (first, second, *verdicts)) and (
             prompt is None or prompt in fields
         ):

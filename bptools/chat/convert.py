@@ -62,6 +62,10 @@ class Options:
         self.instruct_template = instruct_template  # instead of ChatML: a name or a text with placeholders
         self.text_field = text_field  # the column that is the text
         self.field_map = dict(field_map or {})  # {"instruction": "query_col"}: name meant -> name found
+        if self.field_map:
+            from bptools.chat.known_fields import check_fields
+
+            check_fields(self.field_map)
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 shown = ", ".join(str(choice) for choice in choices if choice)

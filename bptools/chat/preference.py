@@ -20,7 +20,7 @@ from bptools.core.records import Record
 if TYPE_CHECKING:
     from bptools.chat.reader import Plan, RecordReader, Step
 
-_PAIRS = (
+PAIRS = (
     ("chosen", "rejected"),
     ("chosen_messages", "rejected_messages"),
     ("chosen_conversations", "rejected_conversations"),
@@ -36,13 +36,13 @@ _PAIRS = (
     ("response_j", "response_k"),
     ("better_response", "worse_response"),
 )
-_PROMPTS = ("prompt", "instruction", "question", "query", "user_prompt", "input", "problem", "instructions")
+PROMPTS = ("prompt", "instruction", "question", "query", "user_prompt", "input", "problem", "instructions")
 
 
 def steps(fields: Fields) -> list[Step]:
     """Return the readers for the pairs of answers that these fields hold."""
     found: list[Step] = []
-    for better, worse in _PAIRS:
+    for better, worse in PAIRS:
         if better in fields and worse in fields:
             found.append(_reader(fields[better], fields[worse]))
     from bptools.chat import comparison
@@ -214,7 +214,7 @@ def _prompt(
     container = fields.get("input")
     if container is not None and type(record[container]) is dict:  # {"input": {"messages", "tools"}}
         return _request(reader, record[container], container)
-    for name in (prompt_key, *_PROMPTS) if prompt_key else _PROMPTS:
+    for name in (prompt_key, *PROMPTS) if prompt_key else PROMPTS:
         key = fields.get(name, name)
         if key not in record or key in gone or record[key] is None:
             continue
@@ -279,10 +279,12 @@ def _templated(
         if first is None:
             return None
         second = templated.read(reader, record, prompt, worse, ("prompt", "rejected"))
-        if second is None or first[0] != second[0]:
+        if second is None or first[0] != second[0] or first[2] != second[2]:
             return None
         gone.add(key)
-        return first[0], first[1], second[1], first[2]
+        asked = {first[1][0]["role"], second[1][0]["role"]} & {"user", "system"}
+        repeated = asked and first[0] and _said(first[0], first[1], second[1])
+        return [] if repeated else first[0], first[1], second[1], first[2]
     if prompt is None and better[:1] == "<" == worse[:1]:
         whole = templated.read_whole(better), templated.read_whole(worse)
         if whole[0] and whole[1]:

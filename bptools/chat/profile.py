@@ -6,10 +6,11 @@ from typing import Any
 
 from bptools.chat.convert import Converter, Options
 from bptools.chat.tokens import approximate_tokens
-from bptools.core.records import Drop, Record, Reject
+from bptools.core.records import Drop, Record, Reject, dumps
 
 SHOWN_PLACES = 10
 SHOWN_FIELDS = 40
+COUNTED_FIELDS = 1000
 _CUT = 200
 _TYPES = {str: "string", bool: "boolean", int: "number", float: "number", list: "array", dict: "object"}
 
@@ -36,6 +37,8 @@ class Profile:
         self.judged = 0
         self.convertible = 0
         self.formats: dict[str, int] = {}
+        self.stood_for = 0.0  # records that the judged ones stand for
+        self.estimated_formats: dict[str, float] = {}  # the same by format
         self.shapes: dict[str, int] = {}
         self.fields: dict[str, tuple[list[int], dict[str, int]]] = {}
         self.roles: dict[str, int] = {}
@@ -53,15 +56,30 @@ class Profile:
         """Repairs and oddities the conversion met."""
         return self._convert.notes
 
-    def add(self, record: Record, line: int | None, offset: int | None = None) -> str:
-        """Judge one record and return its format."""
+    def add(
+        self,
+        record: Record,
+        line: int | None,
+        offset: int | None = None,
+        raw: bytes | None = b"",
+        weight: float = 1.0,
+    ) -> str:
+        """Judge one record and return its format.
+
+        `raw` is its line, None where it has none: then bp-chatml writes it anew whatever it is. `weight`
+        says how many records of the source it stands for.
+        """
         self.judged += 1
+        self.stood_for += weight
         self._count_fields(record)
         if self.example is None:
             self.example = shortened(record)
         self._convert.reader.format = "unknown"  # a reject may come before there is another
         try:
             converted = self._convert(record)
+            if raw is None or (converted is not record and (b"\\ud" in raw or b"\\uD" in raw)):
+                for item in converted if isinstance(converted, list) else [converted]:
+                    dumps(item)  # half a surrogate pair shows only where it has to be written
         except Reject as why:
             self.problem(why, line, offset)
         except Drop:
@@ -72,12 +90,14 @@ class Profile:
                 self._count_content(item)
         found = self._convert.format
         self.formats[found] = self.formats.get(found, 0) + 1
+        self.estimated_formats[found] = self.estimated_formats.get(found, 0.0) + weight
         self._count_roles(record)
         return found
 
-    def refuse(self, why: Reject, line: int | None, offset: int | None = None) -> None:
+    def refuse(self, why: Reject, line: int | None, offset: int | None = None, weight: float = 1.0) -> None:
         """Take note of a line that is no record."""
         self.judged += 1
+        self.stood_for += weight
         self.problem(why, line, offset)
 
     def problem(self, why: Reject, line: int | None, offset: int | None) -> None:
@@ -94,7 +114,7 @@ class Profile:
         for name, value in record.items():
             counted = self.fields.get(name)
             if counted is None:
-                if len(self.fields) >= 1000:  # a set whose keys are data; the report shows 40 anyway
+                if len(self.fields) >= COUNTED_FIELDS:  # a set whose keys are data; the report shows 40
                     continue
                 counted = self.fields[name] = ([0], {})
             counted[0][0] += 1
@@ -135,14 +155,16 @@ class Profile:
 
     def as_json(self) -> dict[str, Any]:
         """Return the part of the report that speaks of records."""
-        formats = _by_count(self.formats)
+        weights = self.estimated_formats
+        left_out = max(0, len(self.fields) - SHOWN_FIELDS)
         return {
             "judged": self.judged,
             "convertible": self.convertible,
-            "format": next(iter(formats), None),
-            "formats": formats,
+            "format": min(weights, key=lambda name: (-weights[name], name), default=None),
+            "formats": _by_count(self.formats),
             "shapes": _by_count(self.shapes),
             "fields": self._fields_as_json(),
+            **({"fields_left_out": left_out} if left_out else {}),
             "roles": _by_count(self.roles),
             "turns": spread(self.turns),
             "chars": spread(self.chars),

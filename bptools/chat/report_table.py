@@ -37,12 +37,14 @@ def draw(report: dict[str, Any]) -> str:
 
 def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [("container", _container(report)), ("records", _records(report))]
-    rows += [("formats", _shares(report["formats"], report["judged"]))]
+    rows += [("formats", _formats(report))]
     rows += [("shapes", _shares(report["shapes"], report["judged"]))]
     fields = (
         f"{name} ({'/'.join(entry['types'])}, {entry['count']:,})" for name, entry in report["fields"].items()
     )
-    rows += [("fields", ", ".join(fields)), ("roles", _plain(report["roles"]))]
+    left_out = report.get("fields_left_out")
+    more = f", and {left_out:,} more" if left_out else ""
+    rows += [("fields", ", ".join(fields) + more), ("roles", _plain(report["roles"]))]
     rows += [(name, _spread(report[name])) for name in ("turns", "chars", "tokens")]
     system = report["system_prompts"]
     if system["records"]:
@@ -74,6 +76,13 @@ def _records(report: dict[str, Any]) -> str:
         return f"{report['records']:,}, all judged"
     about = f"about {report['estimated_records']:,}, " if report.get("estimated_records") else ""
     return f"{about}{report['judged']:,} judged ({report['sample']})"
+
+
+def _formats(report: dict[str, Any]) -> str:
+    """Return the formats with their shares of the judged records; of a spread sample, of all."""
+    if "estimated_formats" not in report:
+        return _shares(report["formats"], report["judged"])
+    return "about " + _shares(report["estimated_formats"], report["estimated_records"])
 
 
 def _shares(counts: dict[str, int], total: int) -> str:

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from bptools.chat.profile import Profile
-from bptools.core.records import Record, Reject, dumps, loads
+from bptools.core.records import Record, Reject, dumps_report, loads
 from bptools.core.sources.base import BOM, not_object
 from bptools.core.sources.sampling import HEAD_LINES, SPREAD_LINES, FileSample
 from bptools.core.sources.sniff import encoding_facts
@@ -38,17 +38,23 @@ def survey(pipe: Pipeline, reader: Reader, full: bool, options: Options | None =
         report["sample"] = "all" if sample.whole else "spread"
         report["records"] = profile.judged if sample.whole else None
         if not sample.whole:
-            mean = sample.bytes_seen / max(1, profile.judged)
-            report["estimated_records"] = round(size / mean) if mean else 0
+            report["estimated_records"] = round(profile.stood_for + sample.unseen)
+            report["estimated_formats"] = {
+                name: round(count) for name, count in sorted(profile.estimated_formats.items(), key=_largest)
+            }
         report["blank"] = pipe.counts.blank - blank
     else:
-        whole = _judge_head(pipe, reader, profile, limit or (None if full or chosen else SAMPLE_RECORDS))
+        wanted = limit or (None if full or chosen else SAMPLE_RECORDS)
+        whole = _judge_head(pipe, reader, profile, wanted, look=not chosen)
         report["sample"] = "slice" if chosen else "all" if whole else "head"
         report["records"] = profile.judged if whole and not chosen else None
         report["blank"] = reader.blank
     report.update(profile.as_json())
-    pipe.counts.out += profile.convertible
     return report
+
+
+def _largest(entry: tuple[str, float]) -> tuple[float, str]:
+    return -entry[1], entry[0]
 
 
 def _judge_spread(pipe: Pipeline, profile: Profile, size: int) -> FileSample:
@@ -63,33 +69,41 @@ def _judge_spread(pipe: Pipeline, profile: Profile, size: int) -> FileSample:
             if not line.strip():
                 pipe.counts.blank += 1
                 continue
-            _count_refused(pipe, profile, why, line, place.line, place.offset)
+            _count_refused(pipe, profile, why, line, place.line, place.offset, place.weight)
             continue
         record = value if type(value) is dict else pipe.intake.coerce(value)
         if record is None:
-            _count_refused(pipe, profile, not_object(value), line, place.line, place.offset)
+            _count_refused(pipe, profile, not_object(value), line, place.line, place.offset, place.weight)
         else:
-            _judge(pipe, profile, record, place.line, place.offset)
+            raw = line if record is value else None
+            _judge(pipe, profile, record, raw, place.line, place.offset, place.weight)
     return sample
 
 
 class _Enough(Exception):
-    """The sample is full, and it was a reject that filled it."""
+    """The sample is full, and what is met now is a reject."""
 
 
-def _judge_head(pipe: Pipeline, reader: Reader, profile: Profile, wanted: int | None) -> bool:
-    """Judge records in order. Returns whether the source ended."""
+def _judge_head(pipe: Pipeline, reader: Reader, profile: Profile, wanted: int | None, look: bool) -> bool:
+    """Judge records in order. Returns whether the source ended.
+
+    look: when all wanted ones are judged, see whether there is one more.
+    """
 
     def refused(line: int, why: Reject, raw: bytes) -> None:
-        _count_refused(pipe, profile, why, raw, line, None)
         if profile.judged == wanted:
+            raise _Enough
+        _count_refused(pipe, profile, why, raw, line, None)
+        if profile.judged == wanted and not look:
             raise _Enough
 
     pipe.intake.refuse = refused
     try:
-        for _, record in islice(reader, pipe.intake.start, pipe.intake.stop):
-            _judge(pipe, profile, record, reader.line, None)
+        for raw, record in islice(reader, pipe.intake.start, pipe.intake.stop):
             if profile.judged == wanted:
+                return False
+            _judge(pipe, profile, record, raw, reader.line, None)
+            if profile.judged == wanted and not look:
                 return False
     except _Enough:
         return False
@@ -102,27 +116,36 @@ def _judge_head(pipe: Pipeline, reader: Reader, profile: Profile, wanted: int | 
     return True
 
 
-def _judge(pipe: Pipeline, profile: Profile, record: Record, line: int | None, offset: int | None) -> None:
+def _judge(
+    pipe: Pipeline,
+    profile: Profile,
+    record: Record,
+    raw: bytes | None,
+    line: int | None,
+    offset: int | None,
+    weight: float = 1.0,
+) -> None:
     pipe.counts.read += 1
     convertible = profile.convertible
-    profile.add(record, line, offset)
+    profile.add(record, line, offset, raw, weight)
     if profile.convertible == convertible:
-        pipe.note_reject(profile.last_reject, line, _bytes_of(record))
+        pipe.note_reject(profile.last_reject, line, dumps_report(record) if raw is None else raw)
+    else:
+        pipe.counts.out += 1
 
 
 def _count_refused(
-    pipe: Pipeline, profile: Profile, why: Reject, raw: bytes, line: int | None, offset: int | None
+    pipe: Pipeline,
+    profile: Profile,
+    why: Reject,
+    raw: bytes,
+    line: int | None,
+    offset: int | None,
+    weight: float = 1.0,
 ) -> None:
     pipe.counts.read += 1
-    profile.refuse(why, line, offset)
+    profile.refuse(why, line, offset, weight)
     pipe.note_reject(why, line, raw)
-
-
-def _bytes_of(record: Record) -> bytes:
-    try:
-        return dumps(record)
-    except Reject:
-        return b""
 
 
 def _file_facts(pipe: Pipeline) -> dict[str, Any]:

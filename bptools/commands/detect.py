@@ -35,13 +35,13 @@ def detect(
     if each and (full or validate or table):
         raise UsageError("--each passes records on; --full, --validate and --table report on them")
     pipe.intake.coerce = as_conversation
+    from bptools.chat.convert import Options
+
+    options = Options(text_field=pipe.settings.text_field, field_map=pipe.settings.field_map)
     if each:
         _annotate(pipe)
         return
-    from bptools.chat.convert import Options
     from bptools.chat.survey import survey
-
-    options = Options(text_field=pipe.settings.text_field, field_map=pipe.settings.field_map)
 
     if not validate:
         pipe.judge_quietly()

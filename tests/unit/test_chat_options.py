@@ -198,3 +198,14 @@ def test_integers_over_64_bits_survive_a_rewrite() -> None:
     record = orjson.loads(plain)
     out = converter(record)
     assert converter.exactly(plain, record, out) is out
+
+
+def test_field_map_names_known_fields() -> None:
+    from bptools.chat.known_fields import check_fields, known_fields
+
+    check_fields(known_fields())
+    check_fields(["INSTRUCTION", "User Prompt", "agent_trace"])
+    with pytest.raises(UsageError, match="'instrucion' is no known field; did you mean instruction"):
+        convert(CHAT, field_map={"instrucion": "q"})
+    with pytest.raises(UsageError, match="known ones are messages"):
+        convert(CHAT, field_map={"zzz": "q"})

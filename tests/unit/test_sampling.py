@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -58,6 +60,38 @@ def test_the_cost_is_bounded_by_bytes(tmp_path: Path) -> None:
             file.write(b"x" * 1_500_000 + b"\n")
     found, result = sample(path)
     assert found and not result.whole
+    assert result.bytes_seen <= sampling.BUDGET_BYTES * 2
+
+
+@pytest.mark.parametrize("order", ["short first", "long first", "mixed"])
+def test_weights_make_up_for_length(order: str, tmp_path: Path) -> None:
+    short = [b'{"k":"s","x":"%s"}\n' % (b"y" * (number % 100)) for number in range(60_000)]
+    long = [b'{"k":"l","x":"%s"}\n' % (b"y" * (1000 + 7 * number)) for number in range(3000)]
+    lines = long + short if order == "long first" else short + long
+    if order == "mixed":
+        random.Random(1).shuffle(lines)
+    path = tmp_path / "a"
+    path.write_bytes(b"".join(lines))
+    with open(path, "rb") as file:
+        weights = {b"s": 0.0, b"l": 0.0}
+        for place, line in FileSample(file.fileno(), path.stat().st_size):
+            weights[line[6:7]] += place.weight
+    assert 0.85 < weights[b"s"] / len(short) < 1.15
+    assert 0.85 < weights[b"l"] / len(long) < 1.15
+
+
+def test_lines_too_long_to_be_sampled_are_estimated(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"{}\n" * 300 + (b"x" * 1_500_000 + b"\n") * 30)
+    _, result = sample(path)
+    assert 25 < result.unseen < 35
+
+
+def test_the_spread_reaches_the_end_where_lines_are_long(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes((b"x" * 100_000 + b"\n") * 1000)
+    found, result = sample(path)
+    assert found[-1][0] > 0.95 * path.stat().st_size
     assert result.bytes_seen <= sampling.BUDGET_BYTES * 2
 
 

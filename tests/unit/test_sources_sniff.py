@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bptools.core.errors import InputError
-from bptools.core.sources.sniff import encoding_facts, sniff
+from bptools.core.sources.sniff import encoding_facts, json_layout, sniff
 
 ROW = {"instruction": "Say hi", "input": "", "output": "hi, {x} [y]"}
 LINES = "".join(json.dumps(row) + "\n" for row in [ROW] * 3)
@@ -118,3 +118,18 @@ def test_encoding_facts() -> None:
 def test_what_begins_like_no_container_is_what_the_command_says(head: bytes, found: str) -> None:
     assert sniff(head, "<stdin>", "text") == found
     assert sniff(head, "<stdin>") == (found if found != "text" else "jsonl")
+
+
+@pytest.mark.parametrize(
+    ("text", "layout"),
+    [
+        ('[{"a":1}] garbage\n', "json-array"),
+        (' [{"a":1}]\n garbage\n', "json-array"),
+        ('[{"role":"user","content":"a"}] garbage\n', "json"),
+        ('{"a":1} garbage\n', "json"),
+        ("garbage\n", "json"),
+        ("", "json"),
+    ],
+)
+def test_what_is_said_to_be_json(text: str, layout: str) -> None:
+    assert json_layout(text.encode(), "a.txt") == layout

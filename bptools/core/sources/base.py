@@ -82,8 +82,8 @@ class Reader:
 
     @property
     def line(self) -> int:
-        """The 1-based line where the current record starts (Parquet, hub: its number)."""
-        return self._line
+        """The line where the current record starts, 1 before the first (Parquet, hub: its number)."""
+        return self._line or 1
 
     def __iter__(self) -> Iterator[tuple[bytes | None, Record]]:
         raise TypeError(f"{type(self).__name__} does not read anything")

@@ -11,14 +11,13 @@ _HEAD_BYTES = 64 << 10
 
 def container_of(opened: Input, source: Source, options: ReadOptions) -> str:
     """Return the container of an opened source: the one asked for, or by content, then suffix."""
-    from bptools.core.sources.sniff import sniff
+    from bptools.core.sources.sniff import json_layout, sniff
 
     head = opened.raw.look(_HEAD_BYTES, enough=_has_a_whole_record)
     if options.input_format is None:
         return sniff(head, source.name, options.otherwise)
     if options.input_format == "json":
-        found = sniff(head, source.name)
-        return found if found == "json-array" else "json"
+        return json_layout(head, source.name)
     return options.input_format
 
 

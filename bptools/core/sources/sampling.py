@@ -14,22 +14,30 @@ WHOLE_BYTES = 4 << 20  # a file of this size is read whole: orjson takes 10 ms f
 LONGEST_SAMPLED = 1 << 20
 BUDGET_BYTES = 8 << 20
 _PIECE = 16 << 10
+_PROBES = 16  # places whose lines say how many the budget allows
 
 
 class Place:
-    """Where a sampled line is: its byte offset, and its number where the lines before it were read."""
+    """Where a sampled line is: its byte offset, and its number where the lines before it were read.
 
-    __slots__ = ("line", "offset")
+    `weight` is the number of lines of the file that it stands for, one over the chance it had to be taken.
+    """
 
-    def __init__(self, offset: int, line: int | None) -> None:
+    __slots__ = ("line", "offset", "weight")
+
+    def __init__(self, offset: int, line: int | None, weight: float = 1.0) -> None:
         self.offset = offset
         self.line = line
+        self.weight = weight
 
 
 class FileSample:
     """Iterate over (place, line) of a file descriptor; afterwards `whole` says whether that was all of it.
 
-    The first 200 lines, then the lines at 800 evenly spaced offsets, without repeats and in file order.
+    The first 200 lines, then the lines that 800 evenly spaced offsets lie in, without repeats and in file
+    order; fewer than 800 where lines are so long that 8 MiB would not hold them. A long line is met more
+    often than a short one. Weights make up for it, whatever the order of the file, since the line that an
+    offset meets is itself the one that is taken.
     """
 
     def __init__(self, fd: int, size: int) -> None:
@@ -37,6 +45,7 @@ class FileSample:
         self._size = size
         self.whole = True
         self.bytes_seen = 0
+        self.unseen = 0.0  # lines of the file that those too long to be sampled stand for
 
     def __iter__(self) -> Iterator[tuple[Place, bytes]]:
         if self._size <= WHOLE_BYTES:
@@ -65,25 +74,37 @@ class FileSample:
         for index, line in enumerate(lines):
             if self.whole or index < HEAD_LINES or index in wanted:
                 self.bytes_seen += len(line)
-                yield Place(offset, index + 1), line
+                sparse = not self.whole and index >= HEAD_LINES
+                yield Place(offset, index + 1, rest / SPREAD_LINES if sparse else 1.0), line
             offset += len(line)
 
     def _spread(self, start: int) -> Iterator[tuple[Place, bytes]]:
-        stride = max(1, (self._size - start) // SPREAD_LINES)
-        last = start
-        for step in range(SPREAD_LINES):
-            if self.bytes_seen > BUDGET_BYTES:
-                return
-            wanted = start + step * stride
-            begin = wanted if step == 0 else self._next_line(max(wanted, last))
-            if begin < 0 or begin >= self._size:
-                return
+        """Sample what begins at `start`, fewer lines of it where they are long."""
+        rest = self._size - start
+        met = [
+            self._length_at(start + (2 * probe + 1) * rest // (2 * _PROBES), start)
+            for probe in range(_PROBES)
+        ]
+        steps = max(1, min(SPREAD_LINES, BUDGET_BYTES * _PROBES // sum(met)))
+        stride = rest / steps
+        done = start  # the end of the last line that was met
+        for step in range(steps):
+            wanted = int(start + (step + 0.5) * stride)
+            if wanted < done:
+                continue
+            begin = self._line_start(wanted, done)
             line = self._line_at(begin, LONGEST_SAMPLED)
-            last = begin + len(line)
             if len(line) >= LONGEST_SAMPLED and not line.endswith(b"\n"):
-                continue  # too long to sample; --full judges it
+                self.unseen += stride / (self._line_end(begin + len(line)) - begin)
+                continue
+            done = begin + len(line)
             self.bytes_seen += len(line)
-            yield Place(begin, None), line
+            yield Place(begin, None, max(1.0, stride / len(line))), line
+
+    def _length_at(self, offset: int, lowest: int) -> int:
+        """Return how long the line around an offset is, up to what would be read of it."""
+        begin = self._line_start(offset, lowest)
+        return len(self._line_at(begin, LONGEST_SAMPLED))
 
     def _line_at(self, offset: int, limit: int) -> bytes:
         """Return the line that starts at the offset, with its newline, cut at the limit."""
@@ -106,15 +127,30 @@ class FileSample:
             total += len(piece)
         return b"".join(pieces)
 
-    def _next_line(self, offset: int) -> int:
-        """Return the offset of the first line that starts after `offset - 1`, or -1 when none is near."""
-        position = offset - 1
-        while position < self._size and position - offset < BUDGET_BYTES:
-            piece = os.pread(self._fd, _PIECE if position == offset - 1 else 1 << 20, position)
-            end = piece.find(b"\n")
-            if end >= 0:
-                return position + end + 1
+    def _line_start(self, offset: int, lowest: int) -> int:
+        """Return where the line starts that the byte at `offset` belongs to, or a place in it far before.
+
+        A line starts at `lowest`, and that is not behind `offset`.
+        """
+        end, size = offset, _PIECE
+        lowest = max(lowest, offset - BUDGET_BYTES)
+        while end > lowest:
+            begin = max(lowest, end - size)
+            newline = os.pread(self._fd, end - begin, begin).rfind(b"\n")
+            if newline >= 0:
+                return begin + newline + 1
+            end, size = begin, 1 << 20
+        return lowest
+
+    def _line_end(self, offset: int) -> int:
+        """Return where the line ends that the byte at `offset` belongs to, or a place in it far behind."""
+        highest = offset + BUDGET_BYTES
+        while offset < highest:
+            piece = os.pread(self._fd, 1 << 20, offset)
+            newline = piece.find(b"\n")
+            if newline >= 0:
+                return offset + newline + 1
             if not piece:
                 break
-            position += len(piece)
-        return -1
+            offset += len(piece)
+        return offset

@@ -86,6 +86,17 @@ def sniff(head: bytes, name: str, otherwise: str = "jsonl") -> str:
     return found or ("jsonl" if text.startswith(("{", "[")) else otherwise)
 
 
+def json_layout(head: bytes, name: str) -> str:
+    """Return json or json-array for a stream that is said to be JSON, whatever follows its first value.
+
+    Raises InputError for UTF-16 and UTF-32.
+    """
+    _refuse_wide(head, name)
+    text = head.removeprefix(BOM).decode("utf-8", "surrogateescape").lstrip(" \t\r\n")
+    is_array = text.startswith("[") and _array(text, suffix_of(name), False, said=True) == "json-array"
+    return "json-array" if is_array else "json"
+
+
 def encoding_facts(head: bytes) -> dict[str, object]:
     """Return what the first bytes say: `bom`, `encoding` (ascii, utf-8, not utf-8), `newlines`, `nul`."""
     body = head.removeprefix(BOM)
@@ -141,7 +152,7 @@ class _Start:
             self.cut = at_end or str(error).startswith("Unterminated string")
 
 
-def _array(text: str, suffix: str, cautious: bool) -> str | None:
+def _array(text: str, suffix: str, cautious: bool, said: bool = False) -> str | None:
     inner = text[1:].lstrip(" \t\r\n")
     if inner and inner[0] not in '{["]-0123456789tfn':
         return None
@@ -158,7 +169,7 @@ def _array(text: str, suffix: str, cautious: bool) -> str | None:
         return "json-array"
     rest = text[start.end :]
     line_rest, _, more = rest.partition("\n")
-    if line_rest.strip() and not line_rest.lstrip().startswith(("[", ",")):
+    if not said and line_rest.strip() and not line_rest.lstrip().startswith(("[", ",")):
         return None  # prose: "[1] A footnote"
     value = start.value
     one_line = "\n" not in text[: start.end]

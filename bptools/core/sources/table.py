@@ -1,6 +1,6 @@
 """CSV and TSV: a header row, then one record per row; quoting, embedded newlines and all.
 
-Cells stay strings; an empty, `nan` or `NaN` cell is absent. A row is read strictly first, so that a
+Cells stay strings, `nan` and `NaN` too; an empty cell is absent. A row is read strictly first, so that a
 stray quote cannot swallow the rows behind it.
 """
 
@@ -19,7 +19,6 @@ from bptools.core.sources.sniff import COLUMNS
 
 _HELD = 64 << 20  # characters of an unclosed quote that are held to be read again as rows
 _KEPT_OF_LONG = 64 << 10
-_ABSENT = frozenset(("", "nan", "NaN"))
 
 
 class _RowEnds(Exception):
@@ -65,7 +64,7 @@ class TableReader(Reader):
             if len(row) > len(names) and any(row[len(names) :]):
                 self._refuse("bad-columns", f"{len(row)} cells, the header has {len(names)}")
                 continue
-            record: Record = {name: cell for name, cell in zip(names, row) if cell not in _ABSENT}
+            record: Record = {name: cell for name, cell in zip(names, row) if cell}
             if record:
                 yield None, record
             else:
