@@ -11,6 +11,7 @@ from bptools.core import cli
 from bptools.core.errors import UsageError
 from bptools.core.options import data_command, json_values, option, pairs
 from bptools.core.pipeline import Pipeline
+from bptools.models.devices import Dtype
 
 app = cli.command_app()
 Text = Optional[str]
@@ -25,7 +26,7 @@ def generate(
     adapter: Annotated[Texts, option("--adapter", metavar="DIR", help="A LoRA adapter on the model, or none for the model alone; may be repeated.")] = None,
     revision: Annotated[Text, option("--revision", metavar="REV", help="The branch, tag or commit of a hub model.")] = None,
     device: Annotated[str, option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    dtype: Annotated[Literal["auto", "float32", "bfloat16", "float16"], option("--dtype", help="The number format of the weights.")] = "auto",
+    dtype: Annotated[Dtype, option("--dtype", help="The number format of the weights.")] = "auto",
     quant: Annotated[Literal["none", "nf4", "int8"], option("--quant", help="Load the weights in 4 or 8 bits.")] = "none",
     system: Annotated[Text, option("--system", metavar="TEXT", help="The system prompt, in place of one that is there.")] = None,
     chat_template: Annotated[str, option("--chat-template", metavar="TEMPLATE", help="auto, chatml, alpaca, llama3, mistral, gemma, zephyr, FILE or from:MODEL.")] = "auto",
@@ -50,6 +51,7 @@ def generate(
     from bptools.chat.view import Views
     from bptools.models.contenders import Contenders, Loading
     from bptools.models.matching import Check
+    from bptools.models.surrogates import with_whole_pairs
 
     if check is not None and score is None:
         raise UsageError("--check asks for what --score counts; give --score too")
@@ -57,8 +59,13 @@ def generate(
         raise UsageError("--score compares with an answer, and a text to be continued has none")
     if no_template and system is not None:
         raise UsageError("--system has no place without a template; leave out --no-template")
+    if no_template and (chat_template != "auto" or template_kwargs):
+        raise UsageError("--chat-template and --template-kwargs have no place beside --no-template")
+    if "" in (stop or ()):
+        raise UsageError("--stop asks for a text; an empty one would end every answer before it begins")
     condition = Check.parse(check) if check is not None else None
-    loading = Loading(device, dtype, quant, chat_template, json_values("--template-kwargs", template_kwargs))
+    names = with_whole_pairs(json_values("--template-kwargs", template_kwargs))
+    loading = Loading(device, dtype, quant, chat_template, names)
     contenders = Contenders(model or [], adapter or [], revision, loading)
     settings = pipe.settings
     how: dict[str, Any] = {

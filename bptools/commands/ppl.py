@@ -11,6 +11,7 @@ from bptools.core import cli
 from bptools.core.errors import UsageError
 from bptools.core.options import data_command, json_values, option, pairs
 from bptools.core.pipeline import Pipeline
+from bptools.models.devices import Dtype
 
 app = cli.command_app()
 Text = Optional[str]
@@ -34,7 +35,7 @@ def ppl(
     baseline: Annotated[Text, option("--baseline", metavar="MODEL", help="Score with another model too, or with none for the model without the adapter, and add bp.gain.")] = None,
     revision: Annotated[Text, option("--revision", metavar="REV", help="The branch, tag or commit of a hub model.")] = None,
     device: Annotated[str, option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    dtype: Annotated[Literal["auto", "float32", "bfloat16", "float16"], option("--dtype", help="The number format of the weights.")] = "auto",
+    dtype: Annotated[Dtype, option("--dtype", help="The number format of the weights.")] = "auto",
     quant: Annotated[Literal["none", "nf4", "int8"], option("--quant", help="Load the weights in 4 or 8 bits.")] = "none",
     threads: Annotated[Number, option("--threads", min=1, metavar="N", help="Threads on a CPU; default: its idle cores.")] = None,
     chat_template: Annotated[str, option("--chat-template", metavar="TEMPLATE", help="auto, chatml, alpaca, llama3, mistral, gemma, zephyr, FILE or from:MODEL.")] = "auto",
@@ -50,6 +51,7 @@ def ppl(
     from bptools.chat import Options, as_conversation
     from bptools.chat.view import Views
     from bptools.models.contenders import BASE_ALONE, Contenders, Loading
+    from bptools.models.surrogates import with_whole_pairs
     from bptools.quality.perplexity.cutting import Cut
 
     settings = pipe.settings
@@ -62,9 +64,10 @@ def ppl(
         )
     if save_cutoffs is not None and keep is None:
         raise UsageError("--save-cutoffs writes the values of --keep; give it too")
-    loading = Loading(
-        device, dtype, quant, chat_template, json_values("--template-kwargs", template_kwargs), threads
-    )
+    if no_template and (chat_template != "auto" or template_kwargs):
+        raise UsageError("--chat-template and --template-kwargs have no place beside --no-template")
+    names = with_whole_pairs(json_values("--template-kwargs", template_kwargs))
+    loading = Loading(device, dtype, quant, chat_template, names, threads)
     models = [model] if model is not None else []
     beside = [BASE_ALONE] if baseline == BASE_ALONE else []
     contenders = [

@@ -55,7 +55,7 @@ class _Item:
     line: bytes | None
     record: Record
     place: Place
-    number: int  # in the input, for chance
+    number: int  # among the records of the input, those of --skip and --slice counted, for chance
     first: bool = True  # of the records that one line became
     asked: Asked | None = None
     why: Drop | Reject | None = None
@@ -98,7 +98,7 @@ class Answering:
 
     def _items(self) -> Iterator[_Item]:
         pipe = self.pipe
-        for number, (raw, record) in enumerate(pipe):
+        for number, (raw, record) in enumerate(pipe, pipe.intake.start):
             place = (pipe.intake.source.name, pipe.intake.line)
             self.contenders.load()
             try:
@@ -124,6 +124,7 @@ class Answering:
                 if generator.context and len(ids) >= generator.context:
                     raise Drop("too-long", len(ids), generator.context)
                 item.encoded.append(ids)
+            dumps(asked.with_answer(""))  # what cannot be written, as half a surrogate pair, is not answered
         except (Reject, Drop) as why:
             item.why = why
 

@@ -7,20 +7,20 @@ for contender in contenders: contender.select(); contender.generator.complete(..
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bptools.core.errors import InputError, UsageError
-from bptools.models.devices import choose_device, choose_dtype, cpu_threads, this_machine
+from bptools.core.errors import UsageError
+from bptools.models.devices import check_device, choose_device, choose_dtype, cpu_threads, this_machine
+from bptools.models.folders import read_adapter_config, read_config, require_adapter, require_weights
 from bptools.models.generating import Generator
 from bptools.models.hub import fetch
 from bptools.models.loading import Quant, adapter_names, import_transformers, load_model, load_tokenizer
 from bptools.models.names import ModelName, resolve
 from bptools.models.rendering import Renderer
-from bptools.models.templates import resolve_template
+from bptools.models.templates import check_choice, resolve_template
 
 BASE_ALONE = "none"
 
@@ -84,11 +84,19 @@ class Contenders:
         self._folders = [folder for folder in adapters if folder != BASE_ALONE]
         if not models:
             models = [_base_of(self._folders)] if self._folders else ["nano"]
-        self._models = [resolve(name, revision) for name in models]
+        self.models = [resolve(name, revision) for name in models]
+        if revision is not None and self.models[0].kind != "hub":
+            raise UsageError(f"--revision is of a hub model, and '{self.models[0].name}' is none")
+        for model in self.models:
+            if model.kind == "folder":
+                read_config(model.name)
+                require_weights(model.name)
         for folder in self._folders:
-            _adapter_config(folder)
+            require_adapter(folder)
         self._adapters = adapters
         self._loading = loading or Loading()
+        check_device(self._loading.device)
+        check_choice(self._loading.chat_template)
         self._loaded: list[Contender] = []
         self.quant = self._loading.quant
         self.device = self.dtype = ""  # once they are loaded
@@ -97,7 +105,7 @@ class Contenders:
         return iter(self._loaded)
 
     def __len__(self) -> int:
-        return len(self._adapters) or len(self._models)
+        return len(self._adapters) or len(self.models)
 
     def load(self) -> None:
         """Fetch and load what was named, once. Raises as `fetch` and `load_model`."""
@@ -112,7 +120,7 @@ class Contenders:
             import torch
 
             torch.set_num_threads(loading.threads or cpu_threads())
-        for name in self._models:
+        for name in self.models:
             folder = fetch(name)
             model = load_model(folder, device=device, dtype=dtype, adapter=self._folders, quant=loading.quant)
             if not self._adapters:
@@ -166,20 +174,9 @@ def _tell_apart(contenders: list[Contender]) -> None:
             contender.label += f"#{count}"
 
 
-def _adapter_config(folder: str) -> dict[str, Any]:
-    try:
-        with open(os.path.join(folder, "adapter_config.json"), encoding="utf-8") as file:
-            config = json.load(file)
-    except FileNotFoundError:
-        raise InputError(f"'{folder}' is no adapter: there is no adapter_config.json in it") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read adapter_config.json of '{folder}': {str(error).lower()}") from None
-    return config if isinstance(config, dict) else {}
-
-
 def _base_of(adapters: list[str]) -> str:
     """Return the base model that the adapters name. Raises UsageError where they do not agree on one."""
-    bases = {str(_adapter_config(folder).get("base_model_name_or_path") or "") for folder in adapters}
+    bases = {str(read_adapter_config(folder).get("base_model_name_or_path") or "") for folder in adapters}
     if len(bases) > 1 or "" in bases:
         shown = ", ".join(sorted(base or "none" for base in bases))
         raise UsageError(f"the adapters name different bases ({shown}); say which one with --model")

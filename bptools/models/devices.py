@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from bptools.core.errors import Unavailable, UsageError
 
+Dtype = Literal["auto", "float32", "bfloat16", "float16", "fp32", "bf16", "fp16"]
+"""What --dtype takes in every command."""
 DTYPES = ("float32", "bfloat16", "float16")
 _ALIASES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+_DEVICE = re.compile(r"auto|(cpu|cuda|mps)(:[0-9]+)?")
 Purpose = Literal["train", "score"]
 
 
@@ -24,27 +28,25 @@ Purpose = Literal["train", "score"]
 class Machine:
     """What a choice depends on.
 
-    name: of the GPU, else of the processor. memory: bytes of the GPU, or of the machine where they are one.
-    capability: CUDA compute capability. bf16: whether the best device computes in bfloat16 by itself.
-    os: linux, darwin, windows. arch: x86_64, arm64. devices: what torch can use, the best first.
+    devices: what torch can use, the best first. bf16: whether the best one computes in bfloat16 by itself.
     """
 
-    name: str
-    memory: int
-    capability: tuple[int, int] | None = None
-    bf16: bool = False
-    os: str = "linux"
-    arch: str = "x86_64"
     devices: tuple[str, ...] = ("cpu",)
+    bf16: bool = False
+
+
+def check_device(wanted: str) -> None:
+    """Refuse what is no name of a device; whether there is one, only torch knows. Raises UsageError."""
+    if _DEVICE.fullmatch(wanted) is None:
+        raise UsageError(f"--device is auto, cpu, cuda, cuda:N or mps, not '{wanted}'")
 
 
 def choose_device(wanted: str, machine: Machine) -> str:
     """Return cuda, cuda:N, mps or cpu. `auto` is the best there is. Raises Unavailable, UsageError."""
+    check_device(wanted)
     if wanted == "auto":
         return machine.devices[0]
     kind = wanted.partition(":")[0]
-    if kind not in ("cpu", "cuda", "mps"):
-        raise UsageError(f"--device is auto, cpu, cuda, cuda:N or mps, not '{wanted}'")
     if kind not in machine.devices:
         raise Unavailable(f"no {kind} device on this machine; it has {', '.join(machine.devices)}")
     return wanted
@@ -74,28 +76,17 @@ def choose_dtype(wanted: str, device: str, machine: Machine, purpose: Purpose = 
 
 def this_machine() -> Machine:
     """Return the machine we are on; loads torch if it is installed."""
-    system, arch = platform.system().lower(), platform.machine().lower()
-    arch = {"amd64": "x86_64", "aarch64": "arm64"}.get(arch, arch)
-    plain = Machine(platform.processor() or arch, main_memory(), os=system, arch=arch)
     try:
         import torch
     except ImportError:
-        return plain
+        return Machine()
     if torch.cuda.is_available():
-        found = torch.cuda.get_device_properties(0)
-        capability = (int(found.major), int(found.minor))
-        return replace(
-            plain,
-            name=found.name,
-            memory=int(found.total_memory),
-            capability=capability,
-            bf16=torch.version.hip is not None or capability >= (8, 0),
-            devices=("cuda", "cpu"),
-        )
+        capability = torch.cuda.get_device_capability(0)
+        return Machine(("cuda", "cpu"), torch.version.hip is not None or capability >= (8, 0))
     if torch.backends.mps.is_available():
         release = int((platform.mac_ver()[0] or "0").split(".")[0])
-        return replace(plain, bf16=release >= 14, devices=("mps", "cpu"))
-    return replace(plain, bf16=cpu_has_bf16())
+        return Machine(("mps", "cpu"), release >= 14)
+    return Machine(bf16=cpu_has_bf16())
 
 
 def cpu_has_bf16() -> bool:

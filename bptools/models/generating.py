@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bptools.models.loading import quiet
 from bptools.models.rendering import Message, Renderer
 from bptools.models.sampling import Row, Sampler, Sampling, Stopper, sampling_for
+from bptools.models.surrogates import REFUSALS, with_whole_pairs
 
 if TYPE_CHECKING:
     import torch
@@ -39,8 +40,15 @@ class Generator:
     def encode(self, prompt: Prompt, *, tools: list[Any] | None = None, raw: bool = False) -> list[int]:
         """Return the tokens of a prompt, never none: messages in the template, a string as a user's turn.
 
-        raw: a string as it stands, to be continued. Raises DataError for what the template refuses.
+        raw: a string as it stands, to be continued. Half a surrogate pair becomes a question mark. Raises
+        DataError for what the template refuses.
         """
+        try:
+            return self._encoded(prompt, tools, raw)
+        except REFUSALS:
+            return self._encoded(with_whole_pairs(prompt), with_whole_pairs(tools), raw)
+
+    def _encoded(self, prompt: Prompt, tools: list[Any] | None, raw: bool) -> list[int]:
         if raw and isinstance(prompt, str):
             ids = self.renderer.encode_text(prompt, add_eos=False)
         else:

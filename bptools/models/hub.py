@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import logging
 import os
 import re
@@ -18,6 +17,7 @@ import sys
 from typing import Any, Literal
 
 from bptools.core.errors import BpError, InputError, MissingExtra, Unavailable
+from bptools.models.folders import missing_weights
 from bptools.models.names import NANO_FOLDER, ModelName
 
 What = Literal["all", "config", "tokenizer"]
@@ -149,13 +149,7 @@ def _silent_bars() -> Any:
 
 def _require_weights(folder: str, model: ModelName) -> None:
     """Refuse a folder without its weights: pickles only, or what is left when the network went away."""
-    names = {name for name in os.listdir(folder) if name.endswith(".safetensors")}
-    wanted: set[str] = set()
-    for name in os.listdir(folder):
-        if name.endswith(".safetensors.index.json"):
-            with open(os.path.join(folder, name), encoding="utf-8") as file:
-                wanted |= set(json.load(file)["weight_map"].values())
-    if names and names >= wanted:
+    if missing_weights(folder) is None:
         return
     if _reaches_nothing():
         raise Unavailable(f"the cache lacks weights of '{model.shown}', and the hub is not at hand")
@@ -190,6 +184,8 @@ def _explained(error: Exception, model: ModelName) -> BpError:
     """Return our error for one of huggingface_hub's."""
     from huggingface_hub import constants, errors
 
+    from bptools.models.loading import one_line
+
     shown = model.shown if model.shown == model.name else f"{model.shown} ({model.name})"
     if isinstance(error, BpError):
         return error
@@ -208,5 +204,4 @@ def _explained(error: Exception, model: ModelName) -> BpError:
         )
     if isinstance(error, OSError) and error.errno is not None:
         raise error
-    reason = " ".join(str(error).lower().split())[:200]
-    return Unavailable(f"cannot fetch '{shown}': {reason}")
+    return Unavailable(f"cannot fetch '{shown}': {one_line(error)}")

@@ -10,8 +10,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from bptools.core.errors import InputError, MissingExtra
+from bptools.models.folders import read_config, require_adapter, require_weights
 
 Quant = Literal["none", "nf4", "int8"]
+# what transformers and peft raise of files; the last two of a configuration with values of other types
+_UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError)
 
 
 def load_tokenizer(folder: str, trust_remote_code: bool = False) -> Any:
@@ -44,25 +47,27 @@ def load_model(
     adapter: str | Sequence[str] | None = None,
     quant: Quant = "none",
     trust_remote_code: bool = False,
-    attn: str | None = None,
 ) -> Any:
     """Return a causal LM in eval mode on the device, with a stock PEFT adapter (or several) if asked.
 
     device: cpu, cuda, cuda:1, mps. dtype: float32, bfloat16, float16. Several adapters are loaded under the
-    names of their folders, the first one active (`model.set_adapter(name)` chooses another). attn: the
-    attention implementation, else that of transformers. Raises InputError for a folder that holds no model
-    or adapter that can be read, MissingExtra.
+    names of their folders, the first one active (`model.set_adapter(name)` chooses another). Raises
+    InputError for a folder that holds no model or adapter that can be read, MissingExtra.
     """
+    adapters = [adapter] if isinstance(adapter, str) else list(adapter or [])
+    read_config(folder)  # what a folder lacks is said before seconds are spent on imports
+    require_weights(folder)
+    for path in adapters:
+        require_adapter(path)
     transformers = import_transformers()
     import torch
+    from safetensors import SafetensorError
 
     settings: dict[str, Any] = {
         "dtype": getattr(torch, dtype),
         "trust_remote_code": trust_remote_code,
         "use_safetensors": True,
     }
-    if attn is not None:
-        settings["attn_implementation"] = attn
     if quant != "none":
         settings["quantization_config"] = _quantization(quant, dtype)
         settings["device_map"] = {"": device}
@@ -71,13 +76,12 @@ def load_model(
             model = transformers.AutoModelForCausalLM.from_pretrained(folder, **settings)
         except torch.OutOfMemoryError:
             raise MemoryError from None
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (*_UNREADABLE, SafetensorError) as error:
             raise InputError(f"'{folder}' cannot be loaded: {one_line(error)}") from None
         if quant == "none":
             model = _placed(model, device)
         elif device == "cpu":
             keep_gradients_on_cpu(model)
-        adapters = [adapter] if isinstance(adapter, str) else list(adapter or [])
         for name, path in adapter_names(adapters).items():
             model = _with_adapter(model, name, path, device)
         if adapters:
@@ -125,14 +129,14 @@ def _with_adapter(model: Any, name: str, path: str, device: str) -> Any:
         from peft import PeftModel
     except ImportError:
         raise MissingExtra("peft", "train") from None
-    if not os.path.isfile(os.path.join(path, "adapter_config.json")):
-        raise InputError(f"'{path}' is no adapter: there is no adapter_config.json in it")
+    from safetensors import SafetensorError
+
     try:
         if isinstance(model, PeftModel):
             model.load_adapter(path, adapter_name=name, torch_device=device)
             return model
         return PeftModel.from_pretrained(model, path, adapter_name=name, torch_device=device)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (*_UNREADABLE, SafetensorError) as error:
         raise InputError(f"the adapter '{path}' does not fit the model: {one_line(error)}") from None
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bptools.core.records import Drop, Record
+from bptools.models.surrogates import with_whole_pairs
 
 _ANSWERED = {"preference": ("prompt", "chosen", "rejected"), "rated": ("prompt", "completion", "label")}
 
@@ -32,7 +33,7 @@ class Asking:
     """Takes prompts out of records. `system` replaces the system prompt; `raw`: texts are continued."""
 
     def __init__(self, system: str | None = None, raw: bool = False) -> None:
-        self.system = system
+        self.system = with_whole_pairs(system)
         self.raw = raw
 
     def __call__(self, shape: str, made: Record) -> Asked:

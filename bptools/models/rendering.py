@@ -37,7 +37,7 @@ class Renderer:
     ) -> None:
         self.tokenizer = tokenizer
         self.template = template
-        self._names = dict(template_kwargs or {})
+        self.template_kwargs = dict(template_kwargs or {})
         self._literal = Literal(tokenizer)
         self._marked: Template | None = template if template.has_generation else None
         self._looked_for_twin = template.has_generation
@@ -176,7 +176,7 @@ class Renderer:
         self, text: str, messages: list[Message], tools: list[Any] | None, prompt: bool, spans: bool = False
     ) -> tuple[str, list[Span]]:
         return templates.render(
-            text, self.tokenizer, messages, tools or None, prompt=prompt, spans=spans, **self._names
+            text, self.tokenizer, messages, tools or None, prompt=prompt, spans=spans, **self.template_kwargs
         )
 
 

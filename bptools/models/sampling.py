@@ -143,7 +143,7 @@ class Stopper:
         self._stops = list(stops)
         self._stop_ids = set(stop_ids)
         # a token is at least one byte of the text, bar those that stand for nothing
-        self._tail = max((len(stop.encode()) for stop in stops), default=0) + 8
+        self._tail = max((len(stop.encode("utf-8", "replace")) for stop in stops), default=0) + 8
         self._stream = stream
         self._sent = ""
 

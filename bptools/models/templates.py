@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bptools.core.errors import DataError, InputError
+from bptools.core.streams import reason_of
 
 FAMILIES = ("chatml", "alpaca", "llama3", "mistral", "gemma", "zephyr")
 _FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "chat_templates")
@@ -70,6 +71,18 @@ def resolve_template(tokenizer: Any, choice: str = "auto", model_folder: str | N
     if choice.startswith("from:"):
         return _made(tokenizer, choice, _text_of_model(choice.removeprefix("from:")))
     return _made(tokenizer, os.path.basename(choice), _text_of_file(choice))
+
+
+def check_choice(choice: str) -> None:
+    """Refuse a template that `choice` cannot mean, without a tokenizer. Raises InputError, Unavailable."""
+    if choice == "auto" or choice in FAMILIES:
+        return
+    if choice.startswith("from:"):
+        from bptools.models.names import resolve
+
+        resolve(choice.removeprefix("from:"))
+    elif not os.path.exists(choice) or os.path.isfile(choice) or os.path.isdir(choice):
+        _text_of_file(choice)  # but not a pipe, which can be read only once
 
 
 def family_text(name: str) -> str:
@@ -196,8 +209,10 @@ def _text_of_file(path: str) -> str:
         raise InputError(
             f"no chat template '{path}'; choose auto, {', '.join(FAMILIES)}, a file or from:MODEL"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the chat template '{path}': {str(error).lower()}") from None
+    except OSError as error:
+        raise InputError(f"cannot read the chat template '{path}': {reason_of(error)}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"the chat template '{path}' is not UTF-8") from None
 
 
 def _text_of_model(name: str) -> str:

@@ -180,9 +180,58 @@ def test_the_share_that_matches_is_said_checked_and_reported(
     assert "no record has an answer to compare with" in capfd.readouterr().err
 
 
+def test_a_record_draws_the_same_whatever_is_left_out_before_it(tmp_path: Path) -> None:
+    text = "".join(f"word {number}\n" for number in range(6))
+    options = ("--temperature", "1", "--seed", "5")
+    whole = generate(tmp_path, text, *options)
+    assert generate(tmp_path, text, *options, "--skip", "2") == whole[2:]
+    assert generate(tmp_path, text, *options, "--slice", "3:5") == whole[3:5]
+    refused = generate(
+        tmp_path, lines(*whole[:1]) + "{\n" + lines(*whole[1:]), *options, "--max-rejects", "1"
+    )
+    assert refused == whole
+
+
+def test_half_a_surrogate_pair_is_a_reject_and_the_others_are_answered(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    half = "lone \ud800 x"
+    user = {"role": "user", "content": "one two"}
+    records = [
+        {"messages": [{"role": "user", "content": half}]},
+        {"messages": [user]},
+        {"text": half},
+        {"messages": [user, {"role": "assistant", "content": half}]},
+        {"messages": [user], "id": "\ud800"},
+        {"messages": [user], "tools": [{"type": "function", "function": {"name": half}}]},
+    ]
+    rejected = f"bp-generate: {tmp_path}/in:%d: bad-unicode: a lone surrogate cannot be written as UTF-8"
+    found = generate(tmp_path, lines(*records), "--score", "contains", "--max-rejects", "4")
+    assert [record["bp"]["match"] for record in found] == [None, False]
+    said = capfd.readouterr().err.splitlines()
+    assert said[:4] == [rejected % line for line in (1, 3, 5, 6)]
+    raw = generate(tmp_path, lines({"text": half}, {"text": "one"}), "--no-template", "--max-rejects", "1")
+    assert [record["text"][:3] for record in raw] == ["one"]
+    assert capfd.readouterr().err.splitlines()[0] == rejected % 1
+    generate(tmp_path, lines(records[0]), code=65)
+    odd = os.fsdecode(b"a\xffb")
+    (record,) = generate(
+        tmp_path, "one\n", "--system", odd, "--stop", odd, "--template-kwargs", f"name={odd}"
+    )
+    assert record["messages"][0] == {"role": "system", "content": "a?b"}
+    assert answers([half], raw=True) == answers(["lone ? x"], raw=True)
+
+
+def test_short_names_of_number_formats_are_the_long_ones(tmp_path: Path) -> None:
+    whole = generate(tmp_path, "one two\n", "--dtype", "bfloat16")
+    assert generate(tmp_path, "one two\n", "--dtype", "bf16") == whole
+
+
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
+        (["--stop="], 2, "--stop asks for a text"),
+        (["--stop", "x", "--stop", ""], 2, "--stop asks for a text"),
         (["--model", "qwen3bb"], 66, "did you mean qwen3b?"),
         (["--adapter", "nowhere"], 66, "'nowhere' is no adapter"),
         (["--check", "match>=.7"], 2, "give --score too"),

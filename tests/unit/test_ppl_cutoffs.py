@@ -75,6 +75,47 @@ def test_cutoffs_of_another_model_or_question_are_refused(
         assert said in capfd.readouterr().err.splitlines()[-1]
 
 
+def test_cutoffs_of_scores_that_do_not_fit_are_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data, file, report = lines(*made(30)), tmp_path / "cutoffs.json", tmp_path / "report.json"
+    template = tmp_path / "own.jinja"
+    text = "{% for m in messages %}{{ m.role }}{{ flag }}: {{ m.content }}\n{% endfor %}"
+    template.write_text(text)
+    question = ["--chat-template", str(template), "--template-kwargs", "flag=1", "--window", "64"]
+    first = ppl(
+        tmp_path, data, *question, "--keep", "5:95", "--save-cutoffs", str(file), "--report", str(report)
+    )
+    capfd.readouterr()
+    made_with = json.loads(file.read_text())["scorer"]
+    assert made_with["quant"] == "none" and (made_with["window"], made_with["stride"]) == (64, 48)
+    said = json.loads(report.read_text())["perplexity"]["scorer"]
+    assert {name: said[name] for name in made_with} == made_with
+    given = ["--cutoffs", str(file), *question]
+    for options, said in (
+        (["--window", "65"], "made with window 64, this is 65"),
+        (["--stride", "47"], "made with stride 48, this is 47"),
+        (["--template-kwargs", "flag=2"], "made with template_kwargs {'flag': 1}, this is {'flag': 2}"),
+        (["--chat-template", "auto"], f"made with chat_template {made_with['chat_template']}, this is "),
+    ):
+        assert ppl(tmp_path, data, *given, *options, code=2) == []
+        assert said in capfd.readouterr().err.splitlines()[-1]
+    ppl(tmp_path, data, "--cutoffs", str(file), "--window", "64", "--no-template", code=2)
+    assert "made with no_template False, this is True" in capfd.readouterr().err
+    (tmp_path / "copy.jinja").write_text(text)  # the text counts, not its name
+    assert ppl(tmp_path, data, *given, "--chat-template", str(tmp_path / "copy.jinja")) == first
+    table = json.loads(file.read_text())
+    table["scorer"]["quant"] = "nf4"
+    file.write_text(json.dumps(table))
+    ppl(tmp_path, data, *given, code=2)
+    assert "made with quant nf4, this is none" in capfd.readouterr().err
+    for name in ("quant", "window", "stride", "chat_template", "template_kwargs"):  # of a version before
+        del table["scorer"][name]
+    file.write_text(json.dumps(table))
+    assert ppl(tmp_path, data, *given) == first
+    assert ppl(tmp_path, data, *given, "--window", "65")
+
+
 def test_cutoffs_of_gain_hold_for_their_baseline(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], trained: str
 ) -> None:
@@ -335,3 +376,18 @@ def test_what_is_there_stays_and_numbers_come_back_as_they_went(tmp_path: Path) 
         each.close()
     size = sum(path.stat().st_size for path in tmp_path.iterdir() if path.name in cache.path)
     assert size < 1200 * 60
+
+
+# the summary
+
+
+@pytest.mark.parametrize(("quant", "said"), [("none", "float32, on"), ("nf4", "float32, nf4, on")])
+def test_the_summary_names_the_quantization(
+    quant: str, said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bptools.quality.perplexity import scorer
+
+    identity = scorer._identity  # bitsandbytes is not everywhere: the weights stay as they are
+    monkeypatch.setattr(scorer, "_identity", lambda *given: {**identity(*given), "quant": quant})
+    ppl(tmp_path, CHAT)
+    assert said in capfd.readouterr().err.splitlines()[0]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 NONE = ""
 """The group of every record where there is no --by."""
 _SAME = ("model", "revision", "weights", "adapter")  # of a scorer: what a file of cutoffs holds for
+_OF_BASELINE = ("chat_template", "window", "stride")  # what may be another one than the scorer's
 _FORMAT = "bptools-cutoffs"
 
 
@@ -150,13 +151,18 @@ class Cut:
         """Return what cutoffs hold for; those of gain also for one baseline."""
         scorer, *others = scorers
         found = {name: scorer.identity[name] for name in _SAME}
-        found |= {"on": scorer.how.on, "no_template": scorer.how.no_template}
+        found |= {"quant": scorer.identity["quant"], **scorer.question}
         if self.metric == "gain":
             found["baseline"] = " ".join(str(each.identity[name]) for each in others for name in _SAME)
+            for each in others:  # one
+                found |= {f"baseline_{name}": each.question[name] for name in _OF_BASELINE}
         return found
 
     def check(self, scorers: Sequence[Scorer]) -> None:
-        """Refuse cutoffs that other scorers made. Raises UsageError."""
+        """Refuse cutoffs that other scorers made. Raises UsageError.
+
+        What a file does not name is not compared: earlier versions wrote less.
+        """
         if self._made_by is None:
             return
         ours = self._makers(scorers)

@@ -22,10 +22,12 @@ def run(
     **how: Any,
 ) -> None:
     """Score a stream. `how` is what How takes. Raises as Scorer does."""
-    from bptools.quality.perplexity.scorer import How, scorers_of
+    from bptools.quality.perplexity.scorer import How, check_windows, scorers_of
     from bptools.quality.perplexity.scoring import Scoring
 
     options = How(**how)
+    for each in contenders:
+        check_windows(each, options)
     saved = pipe.open_also("--save-cutoffs", save_cutoffs) if save_cutoffs is not None else None
 
     def load() -> list[Scorer]:

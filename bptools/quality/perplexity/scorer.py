@@ -8,7 +8,7 @@ score.ppl, score.bpb, score.tokens
 from __future__ import annotations
 
 import functools
-import json
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,8 +19,11 @@ import numpy as np
 from bptools.chat.view import Views
 from bptools.core.errors import DataError, UsageError
 from bptools.core.records import Drop, Record, Reject
-from bptools.models.contenders import Contender, Contenders, Loading
+from bptools.models.contenders import Contender, Contenders, Loading, label_of
+from bptools.models.folders import read_config
+from bptools.models.names import NANO_FOLDER, ModelName
 from bptools.models.selecting import On, Selected, Selector
+from bptools.models.surrogates import REFUSALS, with_whole_pairs
 from bptools.quality.perplexity.predicting import Predictor
 from bptools.quality.perplexity.rows import Row, batches, cut
 from bptools.quality.perplexity.score import Score
@@ -45,6 +48,23 @@ class How:
     batch_tokens: int = 4096
     cache: str | None = None
 
+    def spans(self, context: int, base: ModelName | None) -> tuple[int, int]:
+        """Return the window and the stride for a model that reads `context` tokens, 0 where it is not known.
+
+        Raises UsageError for a window that the model cannot read, and a stride that is longer.
+        """
+        window = self.window
+        if window is None:
+            most = _NANO_WINDOW if base is not None and base.kind == "nano" else _MOST_WINDOW
+            window = min(context or most, most)
+        elif context and window > context:
+            named = "the model" if base is None else f"'{label_of(base)}'"
+            raise UsageError(f"--window {window} is more than the {context} tokens that {named} reads")
+        stride = self.stride or max(1, window * 3 // 4)
+        if stride > window:
+            raise UsageError(f"--stride {stride} is more than --window {window}: tokens would be left out")
+        return window, stride
+
 
 @dataclass
 class Encoded:
@@ -60,7 +80,7 @@ class Encoded:
 
 
 class Scorer:
-    """One model, with or without an adapter. Raises UsageError for a window that the model cannot read."""
+    """One model, with or without an adapter. Raises as `How.spans` does."""
 
     def __init__(self, contender: Contender, how: How, device: str, identity: dict[str, Any]) -> None:
         generator = contender.generator
@@ -69,12 +89,7 @@ class Scorer:
         self.selector = Selector(generator.renderer, how.on, how.no_template)
         self._contender = contender
         self._predictor = Predictor(generator.model, device)
-        self.window = _window(how.window, generator.context, contender)
-        self.stride = how.stride or max(1, self.window * 3 // 4)
-        if self.stride > self.window:
-            raise UsageError(
-                f"--stride {self.stride} is more than --window {self.window}: tokens would be left out"
-            )
+        self.window, self.stride = how.spans(generator.context, contender.base)
         self.identity = identity
         self.cache: ScoreCache | None = None
         if how.cache is not None:
@@ -97,6 +112,25 @@ class Scorer:
         contenders = Contenders([model], [adapter] if adapter else [], revision, Loading(device, dtype))
         return scorers_of(contenders, How(**how))[0]
 
+    @functools.cached_property
+    def question(self) -> dict[str, Any]:
+        """What the model is asked, beside the records: scores of another question are other scores.
+
+        chat_template is a hash of the text of it, None where none is used.
+        """
+        how, renderer = self.how, self._contender.generator.renderer
+        text = None if how.no_template else renderer.template.text
+        return {
+            "on": how.on,
+            "no_template": how.no_template,
+            "chat_template": None
+            if text is None
+            else hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32],
+            "template_kwargs": {} if how.no_template else renderer.template_kwargs,
+            "window": self.window,
+            "stride": self.stride,
+        }
+
     @property
     def halved(self) -> int:
         """How many batches were too large for the device."""
@@ -114,8 +148,8 @@ class Scorer:
         for made in several:
             try:
                 selected = self._select(shape, made)
-            except (TypeError, UnicodeEncodeError):  # of a tokenizer that is given half a surrogate pair
-                selected = self._select(shape, _whole_pairs(made))
+            except REFUSALS:
+                selected = self._select(shape, with_whole_pairs(made))
             rows = cut(selected.ids, selected.scored, self.window, self.stride)
             encoded.rows += rows
             encoded.bytes += selected.bytes if rows else 0
@@ -196,26 +230,21 @@ def prepared(scorer: Scorer, views: Views, record: Record) -> Encoded | Reject |
     return encoded if encoded.rows and encoded.bytes else f"no text of --on {scorer.how.on}"
 
 
-def _whole_pairs(made: Record) -> Record:
-    """Return a record with a question mark for each half of a surrogate pair."""
-    text = json.dumps(made, ensure_ascii=False).encode("utf-8", "replace")
-    return json.loads(text)  # type: ignore[no-any-return]
+def check_windows(contenders: Contenders, how: How) -> None:
+    """Refuse windows that a model cannot read as far as it can be known before it is loaded.
 
-
-def _window(wanted: int | None, context: int, contender: Contender) -> int:
-    if wanted is None:
-        nano = contender.base is not None and contender.base.kind == "nano"
-        return min(context or _MOST_WINDOW, _NANO_WINDOW if nano else _MOST_WINDOW)
-    if context and wanted > context:
-        raise UsageError(
-            f"--window {wanted} is more than the {context} tokens that '{contender.label}' reads"
-        )
-    return wanted
+    Raises UsageError, InputError.
+    """
+    for base in contenders.models:
+        context: Any = 0
+        if base.kind != "hub":
+            folder = NANO_FOLDER if base.kind == "nano" else base.name
+            context = read_config(folder).get("max_position_embeddings")
+        how.spans(context if type(context) is int else 0, base)
 
 
 def _identity(contender: Contender, contenders: Contenders) -> dict[str, Any]:
     """Return what a score depends on beside the tokens: the same weights in another place are the same."""
-    from bptools.models.contenders import label_of
     from bptools.models.hub import resolved_revision
 
     base = contender.base

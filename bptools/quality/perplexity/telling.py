@@ -58,8 +58,9 @@ class Tally:
         ppl = self._distributions["ppl"]
         spread = ", ".join(f"p{percent} {ppl.percentile(percent):.4g}" for percent in (5, 50, 95))
         more = "".join(f", {counts[kind]:,} {kind}" for kind in ("few", "unscorable") if counts[kind])
+        quant = "" if scorer.identity["quant"] == "none" else f", {scorer.identity['quant']}"
         messages.info(
-            f"{scorer.name}, {scorer.identity['dtype']}, on {scorer.how.on}:"
+            f"{scorer.name}, {scorer.identity['dtype']}{quant}, on {scorer.how.on}:"
             f" {counts['scored']:,} scored{more}" + (f"; ppl {spread}" if counts["scored"] else "")
         )
         if self.cut.cuts:
@@ -76,12 +77,7 @@ class Tally:
     def _as_json(self, scorers: Sequence[Scorer]) -> dict[str, Any]:
         scorer = scorers[0]
         report: dict[str, Any] = {
-            "scorer": {
-                **scorer.identity,
-                "on": scorer.how.on,
-                "window": scorer.window,
-                "stride": scorer.stride,
-            },
+            "scorer": {**scorer.identity, **scorer.question},
             **self._counts,
             "tokens": self._tokens,
         }
