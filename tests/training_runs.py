@@ -137,8 +137,8 @@ class Run:
     def finish(self) -> Run:
         """Work to the end, however often the child asks to be started again."""
         from bptools.training import reporting
+        from bptools.training.events import AGAIN
         from bptools.training.training import finish
-        from bptools.training.working import AGAIN
 
         while (code := self.work()) == AGAIN:
             pass

@@ -65,7 +65,7 @@ def verify(path: str) -> tuple[dict[str, Any] | None, str]:
     return sealed, ""
 
 
-def newest(folder: str, remove_broken: bool = True) -> tuple[str | None, dict[str, Any], list[str]]:
+def newest(folder: str) -> tuple[str | None, dict[str, Any], list[str]]:
     """Return (path, seal, complaints) of the newest checkpoint that verifies; (None, {}, complaints) without.
 
     Broken ones that are newer are removed, for they would be written again in the same place.
@@ -77,8 +77,7 @@ def newest(folder: str, remove_broken: bool = True) -> tuple[str | None, dict[st
         if sealed is not None:
             return path, sealed, complaints
         complaints.append(f"checkpoint of step {step} is not used: {fault}")
-        if remove_broken:
-            shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(path, ignore_errors=True)
     return None, {}, complaints
 
 

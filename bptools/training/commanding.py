@@ -6,16 +6,18 @@ import os
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from bptools.core.errors import UsageError
+from bptools.core.errors import InputError, UsageError
 from bptools.core.messages import Messages, printable
-from bptools.core.options import pairs
+from bptools.core.options import json_values, pairs
 from bptools.core.output import open_output
 from bptools.core.pipeline import Pipeline
 from bptools.core.pipeline_settings import PipelineSettings
 from bptools.core.sizes import parse_duration
+from bptools.core.streams import reason_of
 from bptools.training.plan import Planned, Request, make_plan
+from bptools.training.run_directory import LATEST
 from bptools.training.settings import Settings
-from bptools.training.telling import Teller
+from bptools.training.telling import Teller, counted
 from bptools.training.training import carry_out
 
 if TYPE_CHECKING:
@@ -60,32 +62,26 @@ def settings_of(given: dict[str, Any]) -> Settings:
     if given["steps"] and given["epochs"]:
         raise UsageError("--steps and --epochs both say how long; take one")
     values["model"] = given["preset"] or given["model"] or "nano"
-    values["template_kwargs"] = {
-        name: _value(text) for name, text in pairs("--template-kwargs", given["template_kwargs"]).items()
-    }
+    values["template_kwargs"] = json_values("--template-kwargs", given["template_kwargs"])
     values["modules_to_save"] = tuple(given["modules_to_save"] or ())
     values["log"] = tuple(given["log"] or ())
     values["quant"] = None if given["quant"] == "auto" else given["quant"]
     values["micro_batch"] = _micro_batch(given["micro_batch"])
     if given["model_config"]:
-        from bptools.core.settings import read_table
-
-        values["model_config"] = read_table(given["model_config"])
-    if given["eval_every"]:
-        from bptools.training.triggers import parse_trigger
-
-        parse_trigger(given["eval_every"], "--eval-every")
+        values["model_config"] = _table(given["model_config"])
     return Settings(**values)
 
 
-def _value(text: str) -> Any:
-    """Read true, false and numbers as what they are."""
-    import json
+def _table(path: str) -> dict[str, Any]:
+    """Read --model-config: as any file that an option names it may be missing, which is not a bad one."""
+    from bptools.core.settings import read_table
 
     try:
-        return json.loads(text)
-    except ValueError:
-        return text
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot open '{path}': {reason_of(error)}") from None
+    return read_table(path)
 
 
 def _micro_batch(text: str) -> int | None:
@@ -98,9 +94,11 @@ def _micro_batch(text: str) -> int | None:
 
 def request_of(given: dict[str, Any], reading: PipelineSettings) -> Request:
     """Return what was asked for beside the settings. Raises UsageError."""
-    if given["output"] and given["name"]:
+    if given["output"] and given["name"] is not None:
         raise UsageError("--output and --name both say where the run is; take one")
-    path = given["output"] or (os.path.join(given["runs"], given["name"]) if given["name"] else None)
+    path = given["output"]
+    if given["name"] is not None:
+        path = os.path.join(given["runs"], _one_name(given["name"]))
     return Request(
         runs=given["runs"],
         path=path,
@@ -109,7 +107,18 @@ def request_of(given: dict[str, Any], reading: PipelineSettings) -> Request:
         show_rows=given["show_rows"],
         wait=parse_duration("--wait", given["wait"]) if given["wait"] else 0.0,
         asked=reading.resolved,
+        option="-o" if given["output"] else "--runs",
     )
+
+
+def _one_name(name: str) -> str:
+    """Return a name for a run that stays in --runs and is seen there. Raises UsageError."""
+    if not name or name.startswith(".") or {"/", os.sep, "\0"} & set(name) or name == LATEST:
+        raise UsageError(
+            f"--name '{printable(name)}' is no name in --runs: it takes no slash and no dot at the front, "
+            f"and '{LATEST}' is taken; -o names any directory"
+        )
+    return name
 
 
 def _pipeline(reading: PipelineSettings) -> Pipeline:
@@ -142,9 +151,9 @@ def _say_plan(messages: Messages, planned: Planned) -> None:
     if planned.finished:
         messages.info(f"'{planned.run.path}' is finished; nothing to do")
         return
-    long = f"{settings['steps']} steps" if settings["steps"] else f"{settings['epochs']:g} epochs"
+    long = counted(settings["steps"], "step") if settings["steps"] else counted(settings["epochs"], "epoch")
     messages.info(
-        f"{settings['method']} of {plan['model']['shown']} on {plan['records']} records, {long} of batch "
-        f"{settings['batch_size']}, learning rate {settings['learning_rate']:g}; "
+        f"{settings['method']} of {plan['model']['shown']} on {counted(plan['records'], 'record')}, "
+        f"{long} of batch {settings['batch_size']}, learning rate {settings['learning_rate']:g}; "
         f"{plan['evaluation']} held out; " + ("dry run" if plan["dry_run"] else f"in '{planned.run.path}'")
     )

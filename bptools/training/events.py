@@ -14,6 +14,9 @@ from typing import Any
 
 import orjson
 
+AGAIN = 120
+"""Exit status of a child that asks to be started again, with the micro batch that it left in the run."""
+
 Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
 

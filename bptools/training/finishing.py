@@ -11,7 +11,7 @@ from bptools.training import checkpoints
 from bptools.training.job import Job
 from bptools.training.preparing import Prepared
 from bptools.training.rows import read_records
-from bptools.training.run_directory import CHECKPOINTS, EVALUATION, RECORDS
+from bptools.training.run_directory import CHECKPOINTS, EVALUATION, RECORDS, sync, sync_all
 
 if TYPE_CHECKING:
     from bptools.training.watching import Watch
@@ -186,8 +186,10 @@ def save(job: Job, prepared: Prepared, model: Any) -> None:
             os.chmod(os.path.join(part, name), 0o644)
     prepared.tokenizer.save_pretrained(part)
     _name_tokenizer(part)
+    sync_all(part)  # the manifest vouches for them, and checkpoints are removed after it
     shutil.rmtree(target, ignore_errors=True)
     os.replace(part, target)
+    sync(job.run.path)
 
 
 def _name_tokenizer(folder: str) -> None:

@@ -12,9 +12,9 @@ import shutil
 from bptools.core.errors import Busy, OutputError
 from bptools.core.locks import Lock, take_lock
 from bptools.core.streams import reason_of
+from bptools.training.run_directory import LOCK
 
 PREFIX = ".incoming-"
-_LOCK = ".lock"
 _TRIES = 100  # each is lost only to a process that looks around in the very moment between two calls
 
 
@@ -35,8 +35,11 @@ class Incoming:
             pass
 
 
-def make_incoming(parent: str) -> Incoming:
-    """Make a locked folder in `parent`, and remove those that dead processes left. Raises OutputError."""
+def make_incoming(parent: str, wanted: str | None = None) -> Incoming:
+    """Make a locked folder in `parent`, and remove those that dead processes left. Raises OutputError.
+
+    wanted: what is to be made in the end, for messages.
+    """
     try:
         os.makedirs(parent, exist_ok=True)
         for name in os.listdir(parent):
@@ -47,7 +50,7 @@ def make_incoming(parent: str) -> Incoming:
             if made is not None:
                 return made
     except OSError as error:
-        raise OutputError(f"cannot create '{parent}': {reason_of(error)}") from None
+        raise OutputError(f"cannot create '{wanted or parent}': {reason_of(error)}") from None
     raise OutputError(f"cannot create a folder in '{parent}': other processes remove it at once")
 
 
@@ -55,7 +58,7 @@ def _claim(folder: str) -> Incoming | None:
     """Make and lock a folder; None where another process took it for dead before it was locked."""
     os.mkdir(folder)
     try:
-        lock = take_lock(os.path.join(folder, _LOCK), 0, f"'{folder}'")
+        lock = take_lock(os.path.join(folder, LOCK), None, f"'{folder}'")
     except Busy:
         return None
     except OutputError:
@@ -63,7 +66,7 @@ def _claim(folder: str) -> Incoming | None:
             return None
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    if os.path.exists(os.path.join(folder, _LOCK)):
+    if os.path.exists(os.path.join(folder, LOCK)):
         return Incoming(folder, lock)
     lock.release()  # of a file that was removed while it was waited for
     return None
@@ -71,7 +74,7 @@ def _claim(folder: str) -> Incoming | None:
 
 def _remove_if_dead(folder: str) -> None:
     try:
-        lock = take_lock(os.path.join(folder, _LOCK), 0, f"'{folder}'")
+        lock = take_lock(os.path.join(folder, LOCK), None, f"'{folder}'")
     except (Busy, OutputError):
         return
     Incoming(folder, lock).remove()

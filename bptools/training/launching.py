@@ -12,11 +12,9 @@ import subprocess
 import sys
 from typing import Any
 
-from bptools.core.errors import BpError
-from bptools.training.events import Event, OnEvent, decode
+from bptools.core.errors import BpError, Exit
+from bptools.training.events import AGAIN, Event, OnEvent, decode
 from bptools.training.run_directory import WORKER_LOG, RunDirectory
-
-AGAIN = 120  # of working.py: the child asks to be started again
 
 
 class ChildError(BpError):
@@ -31,25 +29,51 @@ class Interrupted(BpError):
     """The child was asked to stop, saved, and ended."""
 
     def __init__(self, code: int) -> None:
-        super().__init__("stopped; the same line goes on from the last checkpoint")
+        super().__init__("terminated" if code == Exit.TERM else "interrupted")
         self.exit_code = code
 
 
+class _Heard:
+    """What a child has said that matters for how it ended."""
+
+    def __init__(self) -> None:
+        self.error: Event | None = None
+        self.saved = self.steps = 0  # the step of the newest checkpoint, and of how many
+
+    def __call__(self, event: Event) -> None:
+        if event["event"] == "error":
+            self.error = event
+        elif event["event"] == "start":
+            self.saved, self.steps = event["step"], event["steps"]
+        elif event["event"] == "save":
+            self.saved = event["step"]
+
+    def tell_saved(self, on_event: OnEvent) -> None:
+        """Say how far a run came that was stopped, if it can be gone on with."""
+        if self.saved:
+            said = f"saved at step {self.saved} of {self.steps}; the same line goes on"
+            on_event({"event": "note", "message": said})
+
+
 def launch(run: RunDirectory, on_event: OnEvent) -> None:
-    """Carry out the plan in a run directory. Raises ChildError, Interrupted."""
+    """Carry out the plan in a run directory. Raises ChildError, Interrupted, and what stops this process.
+
+    A signal that comes when the child has its result already stops nothing.
+    """
     while True:
-        code, error = _once(run, on_event)
+        heard = _Heard()
+        code = _once(run, on_event, heard)
         if code == AGAIN:
             continue
         if code == 0:
             return
-        if code in (128 + signal.SIGTERM, 128 + signal.SIGINT) and error is None:
+        if code in (Exit.TERM, Exit.INT) and heard.error is None:
+            heard.tell_saved(on_event)
             raise Interrupted(code)
-        raise _explained(run, code, error)
+        raise _explained(run, code, heard)
 
 
-def _once(run: RunDirectory, on_event: OnEvent) -> tuple[int, Event | None]:
-    error: Event | None = None
+def _once(run: RunDirectory, on_event: OnEvent, heard: _Heard) -> int:
     with open(run.file(WORKER_LOG), "ab") as log:
         child = subprocess.Popen(
             [sys.executable, "-m", "bptools.training.worker", run.path],
@@ -64,26 +88,34 @@ def _once(run: RunDirectory, on_event: OnEvent) -> tuple[int, Event | None]:
             event = decode(line)
             if event is None:
                 continue
-            if event["event"] == "error":
-                error = event
+            heard(event)
             on_event(event)
-        return child.wait(), error
-    except BaseException:
-        _end(child)
+        return child.wait()
+    except Exception:
+        _end(child, heard)  # of on_event: it is told no more
+        raise
+    except BaseException:  # a signal
+        code = _end(child, heard, on_event)
+        if code == 0:
+            return code
+        heard.tell_saved(on_event)
         raise
     finally:
         child.stdin.close()
         child.stdout.close()
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Let the child finish its step and save; nobody listens to it any more."""
+def _end(child: subprocess.Popen[bytes], *listeners: OnEvent) -> int:
+    """Let the child finish its step and save; return its exit status."""
     assert child.stdout is not None
     if child.poll() is None:
         child.terminate()
-        for _ in child.stdout:  # or it waits for room in the pipe
-            pass
-        child.wait()
+    for line in child.stdout:  # also because it would wait for room in the pipe
+        event = decode(line)
+        if event is not None:
+            for listener in listeners:
+                listener(event)
+    return child.wait()
 
 
 def _environment() -> dict[str, str]:
@@ -102,18 +134,21 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _explained(run: RunDirectory, code: int, error: Event | None) -> ChildError:
+def _explained(run: RunDirectory, code: int, heard: _Heard) -> ChildError:
     log = run.file(WORKER_LOG)
-    if error is not None:
-        return ChildError(f"{error['message']}", int(error["code"]))
+    if heard.error is not None:
+        return ChildError(f"{heard.error['message']}", int(heard.error["code"]))
     if code == -signal.SIGKILL:
+        on = f"the same line goes on from step {heard.saved}, " if heard.saved else ""
         return ChildError(
-            "the training process was killed, most likely for lack of memory; the same line goes on from the "
-            "last checkpoint, --micro-batch 1 takes less",
-            71,
+            "the training process was killed, most likely for lack of memory; "
+            f"{on}--micro-batch 1 takes less",
+            Exit.NOMEMORY,
         )
     said = _last_line(log)
-    return ChildError(f"the training process ended with {code}: {said}; all it said is in '{log}'", 70)
+    return ChildError(
+        f"the training process ended with {code}: {said}; all it said is in '{log}'", Exit.SOFTWARE
+    )
 
 
 def _last_line(path: str) -> str:

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from bptools.core.errors import UsageError
+from bptools.training.checking import target_names
 from bptools.training.job import Job
 
 _TIED = {"embed_tokens", "lm_head"}
@@ -57,7 +58,7 @@ def lora_config(job: Job, model: Any) -> Any:
     return LoraConfig(
         task_type="CAUSAL_LM",
         r=settings.rank or 16,
-        lora_alpha=settings.alpha or 32,
+        lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         target_modules=targets(settings.targets or "all-linear", model),
         use_rslora=settings.rslora,
@@ -72,19 +73,15 @@ def targets(text: str, model: Any) -> str | list[str]:
     """Read `all-linear`, names with commas, or a regular expression that full names of modules match."""
     if text == "all-linear":
         return text
-    if re.fullmatch(r"[\w.]+(,[\w.]+)*", text):
-        names = text.split(",")
+    names = target_names(text)
+    if names is not None:
         modules = [name for name, _ in model.named_modules()]
         for wanted in names:
             if not any(name == wanted or name.endswith("." + wanted) for name in modules):
                 linear = sorted({name.rpartition(".")[2] for name in modules if name.endswith("proj")})
                 raise UsageError(f"--targets: no module '{wanted}' in this model; it has {', '.join(linear)}")
         return names
-    try:
-        pattern = re.compile(text)
-    except re.error as error:
-        raise UsageError(f"--targets '{text}' is no regular expression: {error}") from None
-    if not any(pattern.fullmatch(name) for name, _ in model.named_modules()):
+    if not any(re.fullmatch(text, name) for name, _ in model.named_modules()):
         raise UsageError(f"--targets '{text}' matches no module of this model")
     return text
 

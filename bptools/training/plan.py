@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
+import re
 import shutil
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from bptools.core.errors import DataError, InputError, OutputError, UsageError
+from bptools import __version__
+from bptools.core.errors import DataError, InputError, OutputError, ReadWriteError, UsageError
 from bptools.training import preflight
+from bptools.training.checking import check_reference, check_settings
+from bptools.training.earlier import recover, set_aside, withdraw
 from bptools.training.incoming import Incoming, make_incoming
 from bptools.training.run_directory import (
     EVALUATION,
@@ -49,15 +52,22 @@ class Request:
     show_rows: int = 1
     wait: float = 0.0
     asked: dict[str, Any] = field(default_factory=dict)  # every option with its origin, for the manifest
+    option: str = "--runs"  # that says where the run is, for messages
 
 
 @dataclass
 class Planned:
-    """A plan in its place. `finished`: an earlier run did it all."""
+    """A plan in its place. `finished`: an earlier run did it all.
+
+    new: nothing is there to go on with, so that nothing stays if it fails before its first step. made: nor
+    was the directory there.
+    """
 
     run: RunDirectory
     plan: dict[str, Any]
     finished: bool
+    new: bool = False
+    made: bool = False
     scratch: Incoming | None = None  # removed at the end: the place of a dry run
 
 
@@ -67,6 +77,7 @@ def base_model(settings: Settings) -> tuple[dict[str, Any], Preset]:
     Raises InputError, Unavailable, UsageError.
     """
     from bptools.models import derive, preset, resolve
+    from bptools.models.folders import read_config
     from bptools.models.hub import fetch
 
     if settings.method == "pretrain":
@@ -83,8 +94,7 @@ def base_model(settings: Settings) -> tuple[dict[str, Any], Preset]:
     if name.preset is not None:
         found = preset(name.preset, settings.style)
     else:
-        with open(os.path.join(fetch(name, "config"), "config.json"), encoding="utf-8") as file:
-            found = derive(json.load(file), style=settings.style)
+        found = derive(read_config(fetch(name, "config")), style=settings.style)
     model = {"kind": name.kind, "name": name.name, "shown": name.shown, "path": None, "revision": None}
     return model, found
 
@@ -144,6 +154,7 @@ def make_plan(
     there), Busy, and what the model's name raises.
     """
     preflight.check_packages(settings)
+    check_settings(settings)
     model, preset = base_model(settings)
     if settings.checkpointing is None:
         settings = replace(settings, checkpointing=preflight.likely_device(settings) != "cpu")
@@ -158,11 +169,14 @@ def make_plan(
     if evaluation is not None:
         evaluation.intake.hashing = True
     parent = os.path.dirname(os.path.abspath(request.path)) if request.path else request.runs
-    incoming = make_incoming(parent)
+    incoming = make_incoming(parent, request.path)
     folder = incoming.path
     planned: Planned | None = None
     try:
-        spooled = _spool(settings, pipe, reading, evaluation, folder)
+        try:
+            spooled = _spool(settings, pipe, reading, evaluation, folder)
+        except (ReadWriteError, OutputError) as error:
+            raise type(error)(_of_the_place(str(error), folder, request)) from None
         settings = replace(settings, method=_method(settings, spooled))
         settings, reasons = complete(settings, preset, settings.method or "sft", spooled.records)
         if why:
@@ -170,14 +184,31 @@ def make_plan(
         plan: dict[str, Any] = {"small": preset.parameters < SMALL}
         if settings.method != "pretrain":
             plan["memory"] = preflight.check_memory(settings, preset, model["shown"])
-        preflight.check_disk(settings, preset, spooled.bytes, folder)
+        preflight.check_disk(settings, preset, spooled.bytes, folder, request.option)
         fetch_model(settings, model)
-        plan |= {"reasons": reasons, "inputs": _inputs(pipe, evaluation)}
+        plan |= {"reasons": reasons, "inputs": _inputs(pipe, evaluation), "counts": _counts(pipe)}
+        if evaluation is not None:
+            plan["evaluation_counts"] = _counts(evaluation)
         planned = _place(settings, request, model, spooled, plan, incoming)
         return planned
     finally:
         if planned is None or planned.scratch is None:
             incoming.remove()
+
+
+def _of_the_place(message: str, folder: str, request: Request) -> str:
+    """Let a failure to spool name what the user did: the folder of the records is our affair."""
+    if folder not in message:
+        return message
+    shown = request.path or request.runs
+    said = re.sub(rf"'{re.escape(folder)}[^']*'", lambda _: f"the records to '{shown}'", message)
+    return f"{said}; {request.option} DIR puts the run elsewhere"
+
+
+def _counts(pipe: Pipeline) -> dict[str, Any]:
+    """Return the counts of what was read, as the manifests of the data commands have them."""
+    counts = pipe.counts.as_json(pipe.command, __version__)
+    return {name: value for name, value in counts.items() if name not in ("command", "version")}
 
 
 def _inputs(pipe: Pipeline, evaluation: Pipeline | None) -> list[dict[str, Any]]:
@@ -259,25 +290,39 @@ def _place(
         raise OutputError(f"'{run.path}' holds files that no run made; name another directory")
     if settings.adapter and _inside(settings.adapter, run.path):
         raise UsageError(f"--adapter '{settings.adapter}' lies in the run's own directory '{run.path}'")
+    made = not os.path.isdir(run.path)
     run.create(request.wait)
-    earlier = run.read(PLAN)
-    if earlier is not None and earlier["id"] != identity:
+    new = False
+    try:
+        recover(run)
+        earlier = run.read(PLAN) or run.read(MANIFEST)  # which says the same
         if not request.fresh:
-            run.release()
-            raise OutputError(
-                f"'{run.path}' holds another run: {difference(earlier, plan)}; --fresh replaces it"
-            )
-        run.clear()
-    if request.fresh:
-        run.clear()
-    if run.finished():
-        return Planned(run, earlier or plan, True)
-    if os.path.exists(run.file(MANIFEST)):
-        os.unlink(run.file(MANIFEST))
-    run.write(PLAN, plan)  # before the rest: it says whose directory this is
-    for name in (RECORDS, EVALUATION, PLACES):
-        _move(os.path.join(incoming.path, name), run.file(name))
-    return Planned(run, plan, False, incoming if request.dry_run else None)
+            if earlier is not None and _finished(run, earlier, plan):
+                return Planned(run, earlier, True)
+        else:
+            set_aside(run)
+        new = earlier is None or request.fresh
+        run.write(PLAN, plan)  # before the rest: it says whose directory this is
+        for name in (RECORDS, EVALUATION, PLACES):
+            _move(os.path.join(incoming.path, name), run.file(name))
+    except BaseException:
+        if new:
+            withdraw(run, made, keep_log=False)
+        run.release()
+        raise
+    return Planned(run, plan, False, new, made, incoming if request.dry_run else None)
+
+
+def _finished(run: RunDirectory, earlier: dict[str, Any], plan: dict[str, Any]) -> bool:
+    """Say whether an earlier run did it all; if not, it can be gone on with. Raises OutputError otherwise."""
+    if earlier["id"] != plan["id"]:
+        raise OutputError(f"'{run.path}' holds another run: {difference(earlier, plan)}; --fresh replaces it")
+    if not os.path.exists(run.file(MANIFEST)):
+        return False
+    fault = run.fault()
+    if fault:
+        raise OutputError(f"'{run.path}' was finished, but {fault}; --fresh trains again")
+    return True
 
 
 def _inside(path: str, folder: str) -> bool:
@@ -299,8 +344,7 @@ def _move(source: str, target: str) -> None:
 def _reference(settings: Settings) -> str:
     from bptools.models import fetch, resolve
 
-    if settings.method not in ("dpo", "kto"):
-        raise UsageError(f"--ref-model is for dpo and kto, not for {settings.method}")
+    check_reference(settings)
     return os.path.abspath(fetch(resolve(settings.ref_model or "")))
 
 

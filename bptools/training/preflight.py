@@ -5,6 +5,7 @@ Runs in the parent: nothing is downloaded for it, and no torch is loaded.
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from importlib.util import find_spec
@@ -35,6 +36,8 @@ def check_packages(settings: Settings) -> None:
     for name in _NEEDED:
         if not _installed(name):
             raise MissingExtra(name, "train")
+    if settings.quant in ("nf4", "int8") and not _installed("bitsandbytes"):
+        raise MissingExtra("bitsandbytes", "bnb")
     for tracker in settings.log:
         if tracker not in TRACKERS:
             raise UsageError(f"--log '{tracker}' is no tracker; it takes {', '.join(TRACKERS)}")
@@ -102,13 +105,16 @@ def check_memory(settings: Settings, preset: Preset, name: str) -> dict[str, Any
     )
 
 
-def check_disk(settings: Settings, preset: Preset, records_bytes: int, path: str) -> None:
-    """Raise ReadWriteError where the disk has no room for rows, checkpoints and the result."""
+def check_disk(settings: Settings, preset: Preset, records_bytes: int, path: str, option: str) -> None:
+    """Raise ReadWriteError where the disk has no room for rows, checkpoints and the result.
+
+    path: in the folder that the run is to be in. option: the one that says where, for the message.
+    """
     need = memory.estimate(preset.shape, settings, device="cpu", rows=1, length=8)
     wanted = memory.disk_need(0, records_bytes // 3, need, settings)
     free = memory.free_disk(path)
     if wanted > free:
         raise ReadWriteError(
-            f"the run takes up to {shown_size(wanted)} of disk, {shown_size(free)} are free in '{path}'; "
-            "--runs DIR puts it elsewhere, --keep-checkpoints 1 takes less"
+            f"the run takes up to {shown_size(wanted)} of disk, {shown_size(free)} are free in "
+            f"'{os.path.dirname(path)}'; {option} DIR puts it elsewhere, --keep-checkpoints 1 takes less"
         )

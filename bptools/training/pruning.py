@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from bptools.core.errors import Busy, OutputError
 from bptools.core.locks import take_lock
 from bptools.core.streams import reason_of
-from bptools.training.run_directory import MANIFEST, PLAN, RunDirectory
-from bptools.training.runs import LOCK, Run, is_run
-
-_LATEST = "latest"
+from bptools.training.run_directory import LATEST, LOCK, MANIFEST, PLAN, RunDirectory
+from bptools.training.runs import Run, is_run
 
 
 @dataclass
@@ -49,7 +47,7 @@ def remove(run: Run) -> None:
     The manifest goes first and the plan last: what is cut off half-way is an unfinished run, to be removed.
     """
     directory = RunDirectory(run.path)
-    lock = take_lock(directory.file(LOCK), 0, f"the run '{run.path}'")
+    lock = take_lock(directory.file(LOCK), None, f"the run '{run.path}'")
     try:
         if not is_run(run.path):
             raise OutputError(f"'{run.path}' is no run any more; it stays")
@@ -72,7 +70,7 @@ def remove(run: Run) -> None:
 
 def mend_latest(folder: str, left: list[Run]) -> None:
     """Let `latest` lead to the newest finished run, or nowhere, when what it led to is gone."""
-    link = os.path.join(folder, _LATEST)
+    link = os.path.join(folder, LATEST)
     if not os.path.islink(link) or os.path.exists(link):
         return
     finished = [run for run in left if run.state == "finished"]

@@ -13,6 +13,8 @@ runs/nano-3fa09c41d27e/
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -32,20 +34,24 @@ RESULT = "result.json"
 RECORDS = "records.jsonl"
 EVALUATION = "eval.jsonl"
 PLACES = "places.tsv"
+README = "README.md"
 METRICS = "metrics.jsonl"
 EVENTS = "events.jsonl"
 WORKER_LOG = "worker.log"
 ROWS = "rows"
 CHECKPOINTS = "checkpoints"
 TENSORBOARD = "tensorboard"
-_LOCK = ".lock"
+LOCK = ".lock"
 STATE = "state.json"
+EARLIER = ".earlier"  # the run that --fresh replaces, until the new one has made a step; see earlier.py
+LATEST = "latest"  # beside the runs: leads to the last one that was finished
 OURS = {
     PLAN, MANIFEST, RESULT, RECORDS, EVALUATION, PLACES, METRICS, EVENTS, WORKER_LOG, ROWS, CHECKPOINTS,
-    TENSORBOARD, STATE, _LOCK, "adapter", "model", "adapter.part", "model.part", "loss.png", "report.html",
+    TENSORBOARD, STATE, LOCK, "adapter", "model", "adapter.part", "model.part", "loss.png", "report.html",
+    EARLIER, EARLIER + ".part",
 }  # fmt: skip
 """What a run writes into its directory; nothing else there is ever touched."""
-_LATEST = "latest"
+_LISTED = {"bytes", "sha256"}
 
 
 def run_id(recipe: dict[str, Any], records_sha256: str, eval_sha256: str | None) -> str:
@@ -78,13 +84,15 @@ class RunDirectory:
             os.makedirs(self.path, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot create '{self.path}': {reason_of(error)}") from None
-        self._lock = take_lock(self.file(_LOCK), wait, f"the run '{self.path}'")
+        self._lock = take_lock(self.file(LOCK), wait, f"the run '{self.path}'")
 
     def foreign(self) -> bool:
         """Say whether something is there that no run of ours made: then it is somebody else's directory."""
         if not os.path.isdir(self.path) or self.read(PLAN) is not None or self.read(MANIFEST) is not None:
             return False
-        return any(name != _LOCK for name in os.listdir(self.path))
+        if any(RunDirectory(self.file(EARLIER + end)).read(PLAN) for end in ("", ".part")):
+            return False  # kill -9 while it was set aside
+        return any(name not in (LOCK, WORKER_LOG) for name in os.listdir(self.path))
 
     def release(self) -> None:
         """Let others in."""
@@ -106,30 +114,51 @@ class RunDirectory:
         write_file(self.file(name), orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n")
 
     def finished(self) -> bool:
-        """Say whether it holds a finished run: its result is there, of the size that the manifest says."""
-        manifest = self.read(MANIFEST)
-        if manifest is None:
-            return False
-        result = f"{manifest.get('path')}/"
-        files = {name: entry for name, entry in manifest.get("files", {}).items() if name.startswith(result)}
-        return bool(files) and all(
-            os.path.isfile(self.file(name)) and os.path.getsize(self.file(name)) == entry["bytes"]
-            for name, entry in files.items()
-        )
+        """Say whether it holds a finished run, by the sizes of its files; `fault` looks into them."""
+        return os.path.exists(self.file(MANIFEST)) and not self.fault(hashes=False)
 
-    def clear(self) -> None:
-        """Remove what earlier runs left, the lock aside; the manifest goes first, the plan last."""
+    def fault(self, hashes: bool = True) -> str:
+        """Say what of a finished run is not as its manifest says, "" for nothing.
+
+        Looked at is the result but its README.md, which people write in: sizes, and hashes if asked.
+        """
+        manifest = self.read(MANIFEST) or {}
+        result, listed = f"{manifest.get('path')}/", manifest.get("files")
+        files = listed.items() if isinstance(listed, dict) else ()
+        wanted = {name: entry for name, entry in files if name.startswith(result) and name != result + README}
+        if not wanted or not all(
+            isinstance(entry, dict) and entry.keys() >= _LISTED for entry in wanted.values()
+        ):
+            return f"{MANIFEST} cannot be read"
+        for name, entry in sorted(wanted.items()):
+            path, size, digest = self.file(name), entry["bytes"], entry["sha256"]
+            if not os.path.isfile(path):
+                return f"{name} is missing"
+            if os.path.getsize(path) != size or (hashes and sha256_of(path) != digest):
+                return f"{name} was changed since"
+        return ""
+
+    def clear(self, keep_log: bool = False) -> None:
+        """Remove what a run left, the lock and an earlier run that waits aside; the plan goes last."""
         if not os.path.isdir(self.path):
             return
+        stays = {LOCK, EARLIER, EARLIER + ".part", *([WORKER_LOG] if keep_log else [])}
         order = {MANIFEST: 0, PLAN: 2}
         for name in sorted(os.listdir(self.path), key=lambda name: order.get(name, 1)):
-            if name == _LOCK or name not in OURS:
+            if name in stays or name not in OURS:
                 continue
             path = self.file(name)
             if os.path.isdir(path) and not os.path.islink(path):
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 os.unlink(path)
+
+    def remove(self) -> None:
+        """Remove the directory, if nothing but the lock is in it."""
+        with contextlib.suppress(OSError):
+            if os.listdir(self.path) == [LOCK]:
+                os.unlink(self.file(LOCK))
+            os.rmdir(self.path)
 
     def remove_workspace(self) -> None:
         """Remove what only an unfinished run needs."""
@@ -142,7 +171,7 @@ class RunDirectory:
     def point_latest(self) -> None:
         """Let `latest` beside it lead to it, where links can be made."""
         parent, name = os.path.split(os.path.abspath(self.path))
-        link = os.path.join(parent, _LATEST)
+        link = os.path.join(parent, LATEST)
         temporary = f"{link}.{os.getpid()}"
         try:
             if os.path.lexists(link) and not os.path.islink(link):
@@ -165,6 +194,33 @@ def listing(folder: str, names: list[str]) -> dict[str, dict[str, Any]]:
                 relative = os.path.relpath(whole, folder).replace(os.sep, "/")
                 found[relative] = {"bytes": os.path.getsize(whole), "sha256": sha256_of(whole)}
     return found
+
+
+def sync_all(path: str) -> None:
+    """Have a file, or a folder with all that is in it, on the disk when this returns."""
+    for here, _, files in os.walk(path):
+        for name in files:
+            sync(os.path.join(here, name))
+        sync(here)
+    if not os.path.isdir(path):
+        sync(path)
+
+
+def sync(path: str) -> None:
+    """Have a file, or the names in a folder, on the disk when this returns."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        if os.path.isdir(path):
+            return  # Windows opens no folders
+        raise
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # a file system that cannot
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def sha256_of(path: str) -> str:

@@ -19,9 +19,8 @@ import orjson
 from bptools.core.errors import BpError, Busy, InputError
 from bptools.core.locks import take_lock
 from bptools.training.curves import finite, last_event, read_lines
-from bptools.training.run_directory import EVENTS, MANIFEST, METRICS, PLAN, RunDirectory
+from bptools.training.run_directory import EVENTS, LOCK, MANIFEST, METRICS, PLAN, RunDirectory
 
-LOCK = ".lock"
 _TAIL = 1 << 16  # bytes in which the last whole line of the metrics is looked for
 _RESULTS = ("steps", "epochs", "final_loss", "eval_loss_before", "eval_loss", "best_step", "stopped_early",
             "micro_batch", "seconds")  # fmt: skip
@@ -134,11 +133,9 @@ def _state(run: RunDirectory, plan: dict[str, Any], manifest: dict[str, Any] | N
         return "damaged", f"{MANIFEST} cannot be read"
     if manifest is None:
         return ("dry-run" if plan.get("dry_run") is True else "unfinished"), ""
-    try:
-        whole = run.finished()
-    except (AttributeError, KeyError, TypeError, ValueError):
-        whole = False
-    return ("finished", "") if whole else ("damaged", f"files that {MANIFEST} names are missing or changed")
+    if run.finished():
+        return "finished", ""
+    return "damaged", f"files that {MANIFEST} names are missing or changed"
 
 
 def is_held(path: str) -> bool:
@@ -147,7 +144,7 @@ def is_held(path: str) -> bool:
     if not os.path.exists(lock):
         return False
     try:
-        take_lock(lock, 0, path).release()
+        take_lock(lock, None, path).release()
     except Busy:
         return True
     except BpError:  # not ours to write: it cannot be ours to run either

@@ -3,9 +3,9 @@
     settings = Settings(model="nano", epochs=2)
     complete(settings, preset, records=2000)        # the same, with every None decided
 
-A field that is None is decided by the method, the preset, the style or the size of the data; `decided` of
-`complete` says by which. RECIPE fields change what is learnt and make the name of the run; the others say
-how, where and how often to look.
+A field that is None is decided by the method, the preset, the style or the size of the data; `complete`
+returns by which. Fields of the recipe change what is learnt and make the name of the run; the others say how,
+where and how often to look.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from bptools.models.presets import Preset
 
 Method = Literal["sft", "cpt", "dpo", "orpo", "kto", "pretrain"]
-METHODS: tuple[Method, ...] = ("sft", "cpt", "dpo", "orpo", "kto", "pretrain")
 SHAPES: dict[str, str] = {"sft": "chat", "cpt": "text", "pretrain": "text", "dpo": "preference",
                           "orpo": "preference", "kto": "rated"}  # fmt: skip
 METHOD_OF_SHAPE: dict[str, Method] = {"chat": "sft", "text": "cpt", "preference": "dpo", "rated": "kto"}

@@ -141,7 +141,9 @@ def fill(pipe: Pipeline, spool: Spool, reading: Options, most: int | None) -> No
 def only_shape(spooled: Spooled) -> str:
     """Return the one shape that all records have. Raises DataError for none and for several."""
     if not spooled.shapes:
-        raise DataError("no record to train on")
+        raise DataError(
+            "no record to train on; name a source that holds chats, texts, preferences or rated answers"
+        )
     if len(spooled.shapes) > 1:
         counted = ", ".join(f"{count} {shape}" for shape, count in sorted(spooled.shapes.items()))
         raise DataError(f"records of several shapes in one run: {counted}; bp-chatml --to makes them one")

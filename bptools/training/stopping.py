@@ -12,6 +12,7 @@ class Stop:
     def __init__(self) -> None:
         self.signal = 0
         self.steps_running = False  # before the first step there is nothing to save
+        self.ended = False  # the result is there: a signal comes too late
 
     def install(self) -> None:
         """Catch the signals."""
@@ -19,6 +20,8 @@ class Stop:
             signal.signal(number, self._asked)
 
     def _asked(self, number: int, frame: FrameType | None) -> None:
+        if self.ended:
+            return
         signal.signal(number, signal.SIG_DFL)
         self.signal = number
         if not self.steps_running:

@@ -67,10 +67,10 @@ class Teller:
         if event["untrained_places"]:
             shown = ", ".join(event["untrained_places"][:5])
             left[-1] += f" ({shown}{', ...' if event['untrained'] > 5 else ''})"
-        counted = f"; {', '.join(left)}" if left else ""
+        left_out = f"; {', '.join(left)}" if left else ""
         say(
-            f"{event['rows']} rows, {event['tokens']} tokens, {event['share']:.0%} of them learnt, "
-            f"the longest row {event['longest']}{counted}"
+            f"{counted(event['rows'], 'row')}, {counted(event['tokens'], 'token')}, "
+            f"{event['share']:.0%} of them learnt, the longest row {event['longest']}{left_out}"
         )
         ends = repr(event["turn_end"])
         say(f"chat template: {event['template']}, turns end in {ends}; {event['device']}, {event['dtype']}")
@@ -101,14 +101,15 @@ class Teller:
     def _estimate(self, event: Event) -> None:
         if event.get("steps"):
             self._messages.info(
-                f"would make {event['steps']} steps in about {duration(event['seconds'])}, and take "
-                f"{shown_size(event['memory'])} of {shown_size(event['free'])} beside libraries"
+                f"would make {counted(event['steps'], 'step')} in about {duration(event['seconds'])} beside "
+                f"start-up, and take {shown_size(event['memory'])} of {shown_size(event['free'])} beside "
+                "libraries"
             )
 
     def _start(self, event: Event) -> None:
         self._messages.info(
             f"{event['trained']} of {event['parameters']} parameters are trained; "
-            f"{event['steps']} steps, micro batch {event['micro_batch']}"
+            f"{counted(event['steps'], 'step')}, micro batch {event['micro_batch']}"
         )
         self._line = f"bp-train: step {event['step']}/{event['steps']}"
 
@@ -140,7 +141,7 @@ class Teller:
         say(f"  after: {_one_line(event['after'])}")
 
     def _run_end(self, event: Event) -> None:
-        said = [f"{event['steps']} steps in {event['seconds']:.0f} s"]
+        said = [f"{counted(event['steps'], 'step')} in {event['seconds']:.0f} s"]
         if event.get("final_loss") is not None:
             said.append(f"last loss {event['final_loss']:.4f}")
         if event.get("eval_loss") is not None:
@@ -156,6 +157,12 @@ def duration(seconds: float) -> str:
     if seconds < 100:
         return f"{max(1, round(seconds))} s"
     return f"{round(seconds / 60)} min" if seconds < 6_000 else f"{seconds / 3600:.1f} h"
+
+
+def counted(number: float, thing: str) -> str:
+    """Return `1 step`, `2 steps`, `0.5 epochs`."""
+    shown = f"{number:g}" if isinstance(number, float) else str(number)
+    return f"{shown} {thing}" if number == 1 else f"{shown} {thing}s"
 
 
 def _one_line(text: Any) -> str:

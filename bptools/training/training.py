@@ -14,14 +14,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bptools import __version__
-from bptools.core.errors import BpError
+from bptools.core.errors import BpError, Exit
 from bptools.core.manifest import leave_in_ledger
 from bptools.core.pipeline import Pipeline
 from bptools.core.pipeline_settings import PipelineSettings
+from bptools.training.earlier import forget, withdraw
 from bptools.training.events import Event, OnEvent, encode
 from bptools.training.launching import launch
 from bptools.training.plan import Planned, Request, make_plan
-from bptools.training.run_directory import EVENTS, MANIFEST, METRICS, RESULT, RunDirectory, listing
+from bptools.training.run_directory import EVENTS, MANIFEST, METRICS, RESULT, RunDirectory, listing, sync
 from bptools.training.settings import Settings
 
 
@@ -91,20 +92,48 @@ def carry_out(planned: Planned, on_event: OnEvent) -> None:
         if planned.finished:
             return
         if run.read(RESULT) is None or planned.plan["dry_run"]:
-            with open(run.file(EVENTS), "ab", buffering=0) as events:
-
-                def record(event: Event) -> None:
-                    if event["event"] != "step":  # these are in metrics.jsonl
-                        events.write(encode(event))
-                    on_event(event)
-
-                launch(run, record)
+            _launch(planned, on_event)
         if not planned.plan["dry_run"]:
-            finish(run, planned.plan)
+            _finish_whatever_comes(planned)
     finally:
         run.release()
         if planned.scratch is not None:
             planned.scratch.remove()
+
+
+def _launch(planned: Planned, on_event: OnEvent) -> None:
+    """Have the child do the work. What fails before the first step is undone: nothing was begun."""
+    run, begun = planned.run, False
+    try:
+        with open(run.file(EVENTS), "ab", buffering=0) as events:
+
+            def record(event: Event) -> None:
+                nonlocal begun
+                if event["event"] == "step":  # these are in metrics.jsonl
+                    if not begun:
+                        forget(run)
+                    begun = True
+                else:
+                    events.write(encode(event))
+                on_event(event)
+
+            launch(run, record)
+    except BaseException as error:
+        if planned.new and not begun:
+            bug = isinstance(error, BpError) and error.exit_code == Exit.SOFTWARE
+            withdraw(run, planned.made, keep_log=bug)
+        raise
+
+
+def _finish_whatever_comes(planned: Planned) -> None:
+    """Finish: nothing is left to do but seconds of writing, so a first signal stops it no more."""
+    try:
+        finish(planned.run, planned.plan)
+    except Exception:
+        raise
+    except BaseException:
+        if os.path.exists(planned.run.file(RESULT)):  # else it was done but for the workspace
+            finish(planned.run, planned.plan)
 
 
 def finish(run: RunDirectory, plan: dict[str, Any]) -> None:
@@ -123,8 +152,12 @@ def finish(run: RunDirectory, plan: dict[str, Any]) -> None:
         "path": plan["result"],
         "files": listing(run.path, [plan["result"], METRICS, *shown]),
     }
+    for name in shown:
+        sync(run.file(name))
     run.write(MANIFEST, manifest)
+    sync(run.path)
     leave_in_ledger(manifest)
+    forget(run)
     run.remove_workspace()
     if plan.get("latest"):
         run.point_latest()

@@ -52,7 +52,8 @@ def _failed(error: Exception, emit: Emitter) -> int:
         emit("error", code=Exit.NOMEMORY, message=f"out of memory: {reason}")
         return Exit.NOMEMORY
     if isinstance(error, OSError) and error.errno is not None:
-        emit("error", code=Exit.IOERR, message=f"{(error.strerror or reason).lower()}: '{error.filename}'")
+        what = f": '{error.filename}'" if error.filename else ""
+        emit("error", code=Exit.IOERR, message=f"{(error.strerror or reason).lower()}{what}")
         return Exit.IOERR
     emit("error", code=Exit.SOFTWARE, message=f"{type(error).__name__}: {reason}")
     return Exit.SOFTWARE

@@ -11,6 +11,7 @@ from typing import Any
 
 from bptools.training import checkpoints, finishing
 from bptools.training.batching import divisor, fit_batch, is_out_of_memory, probe_longest, release
+from bptools.training.events import AGAIN
 from bptools.training.job import Job
 from bptools.training.modelling import make_model, parameter_counts
 from bptools.training.preparing import Prepared, prepare
@@ -20,7 +21,6 @@ from bptools.training.settings import Settings
 from bptools.training.triggers import parse_trigger, spaced
 from bptools.training.watching import Watch, as_callback
 
-AGAIN = 120  # exit status: start the child again, with the micro batch that the run directory says
 _CPU_TOKENS = 4_096  # of a forward pass: beyond, a CPU gains nothing
 _SAVES = 10
 _LONG_SECONDS = 600
@@ -67,13 +67,11 @@ def work(job: Job) -> int:
             raise
         return _smaller(job, trainer, watch, micro, prepared.rows_per_step)
     if job.stop.signal:
-        job.emit(
-            "note", message=f"stopped at step {trainer.state.global_step}; the same line goes on from there"
-        )
         return 128 + job.stop.signal
     result = finishing.finish(job, prepared, trainer, watch, sampler)
     result["seconds"] = round(time.monotonic() - begun, 3)
     job.run.write(RESULT, result)
+    job.stop.ended = True
     job.emit("run_end", **result)
     return 0
 
