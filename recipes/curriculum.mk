@@ -13,19 +13,21 @@
 #   scores.tsv     topic, right answers, answers, sft or dpo
 #   runs/          the trainings; the file bot holds the path of the last adapter
 
-PRESET   ?= nano
-RAW      ?= raw
-FIELD    ?= topic
+PRESET      ?= nano
+RAW         ?= raw
+FIELD       ?= topic
+# Lines that are no records are kept in rejects.jsonl; with more of them than this, nothing is made.
+MAX_REJECTS ?= 1%
 # The share of answers that must match, and how they are compared.
-GOAL     ?= .7
-SCORE    ?= contains
+GOAL        ?= .7
+SCORE       ?= contains
 # How much of a topic is held out: a share, or with 50 every tenth record until there are so many.
-HOLD_OUT ?= 50
+HOLD_OUT    ?= 50
 # How many records of a topic are answered to find wrong answers.
-ASK      ?= 500
+ASK         ?= 500
 # More options of bp-train for either phase.
-SFT      ?=
-DPO      ?= --beta 0.1
+SFT         ?=
+DPO         ?= --beta 0.1
 
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -41,42 +43,63 @@ begin = rm -f $@.*.part; part=$@.$$$$.part; exec 3>&2 2> $@.log; \
         trap 'code=$$?; rm -f "$$part"; [ $$code = 0 ] || cat $@.log >&3' EXIT
 end   = mv "$$part" $@
 
-FILES := $(shell find $(RAW) -type f ! -name '.*' | LC_ALL=C sort)
-# Options are inputs, too: files that are written anew only when the options change.
-TOPICS_WITH := $(FILES) $(FIELD)
-SFT_WITH := $(PRESET) $(HOLD_OUT) $(SFT)
-DPO_WITH := $(GOAL) $(SCORE) $(ASK) $(DPO)
-ifneq ($(file <.topics.options),$(TOPICS_WITH))
-$(file >.topics.options,$(TOPICS_WITH))
-endif
-ifneq ($(file <.sft.options),$(SFT_WITH))
-$(file >.sft.options,$(SFT_WITH))
-endif
-ifneq ($(file <.dpo.options),$(DPO_WITH))
-$(file >.dpo.options,$(DPO_WITH))
-endif
+# make -n, -q and -t only look, but what make itself does while it reads this file or puts a command together, it does
+# even then: where LOOKING is not empty, nothing is written and nothing is refused.
+LOOKING := $(strip $(foreach letter,n q t,$(findstring $(letter),$(firstword -$(MAKEFLAGS)))))
+
+# $(call found,DIRS) are the files to read, $(call odd,DIRS) the first whose name make would take for something else;
+# colons it takes with a backslash. $(call need,FILES,ODD,WHAT) stops where there is nothing, or such a name.
+ODD   := *[[:space:];|\\(]*
+found  = $(shell find $(1) -type f ! -name '.*' ! -path '$(ODD)' 2> /dev/null | LC_ALL=C sort | sed 's/:/\\:/g')
+odd    = $(shell find $(1) -type f ! -name '.*' -path '$(ODD)' 2> /dev/null | LC_ALL=C sort | head -n 1)
+need   = $(if $(LOOKING),,$(if $(2),$(error rename '$(2)': make takes no blank, ;, |, \ or bracket in a name))\
+         $(if $(1),,$(error put $(3) first)))
 
 # The topics are known when the records are split: a second make goes on from there.
-.PHONY: all course
+.PHONY: all course FORCE
 THIS := $(lastword $(MAKEFILE_LIST))
 all: topics/.split
 	@$(MAKE) --no-print-directory -f $(THIS) course
 
+FILES := $(call found,$(RAW))
+# Options are inputs, too: files that are written anew only when the options change.
+topics_WITH := $(RAW) $(FILES) $(call odd,$(RAW)) $(MAX_REJECTS) $(FIELD)
+sft_WITH := $(PRESET) $(HOLD_OUT) $(SFT)
+dpo_WITH := $(GOAL) $(SCORE) $(ASK) $(DPO)
+ifneq ($(file <.topics.options),$(topics_WITH))
+.topics.options: FORCE
+endif
+ifneq ($(file <.sft.options),$(sft_WITH))
+.sft.options: FORCE
+endif
+ifneq ($(file <.dpo.options),$(dpo_WITH))
+.dpo.options: FORCE
+endif
+.%.options:
+	@$(if $(LOOKING),,$(file >$@,$($*_WITH)))
+
+# A topic becomes part of the names of files, and of commands.
+ODD_TOPIC := *[][:space:]%\#$$;|&\\()<>"`*?'\'']*
+
 # A file of a topic is replaced only when it changed, so that the others need not be learnt again.
 topics/.split: $(FILES) .topics.options
-	@mkdir -p topics course; $(begin); rm -rf .topics; \
-	bp-chatml $(RAW) --to chat | bp-dedup | bp-filter --split-by $(FIELD) --out-dir .topics; \
+	@$(call need,$(FILES),$(call odd,$(RAW)),chats into $(RAW)/)mkdir -p topics course; $(begin); rm -rf .topics; \
+	bp-chatml $(RAW) --to chat --max-rejects $(MAX_REJECTS) --rejects rejects.jsonl | bp-dedup \
+	  | bp-filter --split-by $(FIELD) --out-dir .topics; \
+	odd=$$(find .topics -name '$(ODD_TOPIC)' | LC_ALL=C sort | head -n 1); \
+	[ -z "$$odd" ] || [ '$(origin TOPICS)' != file ] || { \
+	  echo "curriculum: no file can be named after '$${odd#.topics/}'; rename the topic, or name TOPICS" >&2; exit 65; }; \
 	for old in topics/*.jsonl; do [ -e ".$$old" ] || rm -f "$$old"; done; \
 	for new in .topics/*.jsonl; do cmp -s "$$new" "$${new#.}" || mv "$$new" "$${new#.}"; done; \
 	rm -rf .topics; touch "$$part"; \
 	$(end)
 
-TOPICS ?= $(basename $(notdir $(sort $(wildcard topics/*.jsonl))))
+TOPICS      ?= $(basename $(notdir $(sort $(wildcard topics/*.jsonl))))
 SFTS   := $(TOPICS:%=course/%.sft)
 BOTS   := $(TOPICS:%=course/%.bot)
 
 # A run that was pruned is made again.
-$(foreach made,$(SFTS) $(BOTS),$(if $(file <$(made)),$(if $(wildcard $(file <$(made))),,$(shell rm -f $(made)))))
+$(foreach made,$(SFTS) $(BOTS),$(if $(wildcard $(file <$(made))),,$(eval $(made): FORCE)))
 
 # BEFORE is the file with the path of the adapter that a topic goes on with: none for the first.
 before :=

@@ -6,14 +6,15 @@
 # It says nothing unless something fails. What a step said is in TARGET.log.
 #
 #   raw/                yours: what is to be trained on, in any format that bp-chatml(1) reads
-#   eval/               yours: the evaluation sets, also in any format; names without white space
-#   clean.jsonl         what may be trained on
+#   eval/               yours: the evaluation sets, also in any format
+#   clean.jsonl         what may be trained on; rejects.jsonl the lines that are no records
 #   contaminated.jsonl  what copies a record of eval/: bp.dup_at is its file and line, bp.jaccard how like it is
 #   report.json         the counts; under duplicates.of.against how many
 
 RAW         ?= raw
 EVAL        ?= eval
-MAX_REJECTS ?= 0
+# Lines that are no records are kept in rejects.jsonl; with more of them than this, nothing is made.
+MAX_REJECTS ?= 1%
 # What is compared: all of a record, or user for its questions alone.
 ON          ?= all
 # From which similarity on, of runs of so many words: less finds more, and more that is none.
@@ -34,19 +35,35 @@ begin = rm -f $@.*.part; part=$@.$$$$.part; exec 3>&2 2> $@.log; \
         trap 'code=$$?; rm -f "$$part"; [ $$code = 0 ] || cat $@.log >&3' EXIT
 end   = mv "$$part" $@
 
-FILES := $(shell find $(RAW) $(EVAL) -type f ! -name '.*' | LC_ALL=C sort)
-# Options are inputs, too: files that are written anew only when the options change.
-CLEAN_WITH := $(FILES) $(RAW) $(EVAL) $(MAX_REJECTS) $(ON) $(THRESHOLD) $(NGRAM)
-ifneq ($(file <.clean.options),$(CLEAN_WITH))
-$(file >.clean.options,$(CLEAN_WITH))
-endif
+# make -n, -q and -t only look, but what make itself does while it reads this file or puts a command together, it does
+# even then: where LOOKING is not empty, nothing is written and nothing is refused.
+LOOKING := $(strip $(foreach letter,n q t,$(findstring $(letter),$(firstword -$(MAKEFLAGS)))))
 
-.PHONY: all
+# $(call found,DIRS) are the files to read, $(call odd,DIRS) the first whose name make would take for something else;
+# colons it takes with a backslash. $(call need,FILES,ODD,WHAT) stops where there is nothing, or such a name.
+ODD   := *[[:space:];|\\(]*
+found  = $(shell find $(1) -type f ! -name '.*' ! -path '$(ODD)' 2> /dev/null | LC_ALL=C sort | sed 's/:/\\:/g')
+odd    = $(shell find $(1) -type f ! -name '.*' -path '$(ODD)' 2> /dev/null | LC_ALL=C sort | head -n 1)
+need   = $(if $(LOOKING),,$(if $(2),$(error rename '$(2)': make takes no blank, ;, |, \ or bracket in a name))\
+         $(if $(1),,$(error put $(3) first)))
+
+.PHONY: all FORCE
 all: contaminated.jsonl
 
+FILES := $(call found,$(RAW))
+ASKED := $(call found,$(EVAL))
+# Options are inputs, too: files that are written anew only when the options change.
+clean_WITH := $(RAW) $(EVAL) $(FILES) $(ASKED) $(call odd,$(RAW) $(EVAL)) $(MAX_REJECTS) $(ON) $(THRESHOLD) $(NGRAM)
+ifneq ($(file <.clean.options),$(clean_WITH))
+.clean.options: FORCE
+endif
+.%.options:
+	@$(if $(LOOKING),,$(file >$@,$($*_WITH)))
+
 # Copies within raw/ are dropped, too: they are in dropped.jsonl, without bp.dup_in.
-clean.jsonl: $(FILES) .clean.options
-	@$(begin); \
+clean.jsonl: $(FILES) $(ASKED) .clean.options
+	@$(call need,$(FILES),$(call odd,$(RAW)),records into $(RAW)/)\
+	$(call need,$(ASKED),$(call odd,$(EVAL)),evaluation sets into $(EVAL)/)$(begin); \
 	bp-chatml $(RAW) --max-rejects $(MAX_REJECTS) --rejects rejects.jsonl \
 	  | bp-dedup --minhash --on $(ON) --threshold $(THRESHOLD) --ngram $(NGRAM) --against $(EVAL) \
 	      --dropped dropped.jsonl --report report.json > "$$part"; \

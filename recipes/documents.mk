@@ -6,24 +6,26 @@
 # It says nothing unless something fails, and a run that was killed is gone on with by the same line.
 # What a step said is in TARGET.log.
 #
-#   docs/          yours: text and Markdown; names without white space
+#   docs/          yours: text and Markdown
 #   chats/         yours: chats in any format that bp-chatml(1) reads
 #   runs/          the trainings; the file reader holds the path of the adapter that has read docs/, bot that of the
 #                  same one after it has learnt to answer
 #   answers.jsonl  what the model alone and bot say to chats that were held out, in bp.completions
 
-PRESET   ?= nano
-DOCS     ?= docs
-CHATS    ?= chats
+PRESET      ?= nano
+DOCS        ?= docs
+CHATS       ?= chats
+# Lines that are no records are kept in *.rejects.jsonl; with more of them than this, nothing is made.
+MAX_REJECTS ?= 1%
 # The text is cut into pieces of this size; fenced code is never cut by paragraphs.
-CHUNK    ?= 512tokens
+CHUNK       ?= 512tokens
 # More options of bp-train for either phase. Words that the model does not know yet want the vocabulary trained, too:
 # READ='--modules-to-save embed_tokens --modules-to-save lm_head'.
-READ     ?=
-ANSWER   ?=
+READ        ?=
+ANSWER      ?=
 # How much of either set is held out: a share, or with 50 every tenth record until there are so many.
-HOLD_OUT ?= 2%
-ANSWERS  ?= 20
+HOLD_OUT    ?= 2%
+ANSWERS     ?= 20
 
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -39,40 +41,57 @@ begin = rm -f $@.*.part; part=$@.$$$$.part; exec 3>&2 2> $@.log; \
         trap 'code=$$?; rm -f "$$part"; [ $$code = 0 ] || cat $@.log >&3' EXIT
 end   = mv "$$part" $@
 
-DOC_FILES  := $(shell find $(DOCS) -type f ! -name '.*' | LC_ALL=C sort)
-CHAT_FILES := $(shell find $(CHATS) -type f ! -name '.*' | LC_ALL=C sort)
-# Options are inputs, too: files that are written anew only when the options change.
-PIECES_WITH := $(DOC_FILES) $(CHUNK)
-CHATS_WITH := $(CHAT_FILES)
-READ_WITH := $(PRESET) $(HOLD_OUT) $(READ)
-ANSWER_WITH := $(HOLD_OUT) $(ANSWER)
-ifneq ($(file <.pieces.options),$(PIECES_WITH))
-$(file >.pieces.options,$(PIECES_WITH))
-endif
-ifneq ($(file <.chats.options),$(CHATS_WITH))
-$(file >.chats.options,$(CHATS_WITH))
-endif
-ifneq ($(file <.read.options),$(READ_WITH))
-$(file >.read.options,$(READ_WITH))
-endif
-ifneq ($(file <.answer.options),$(ANSWER_WITH))
-$(file >.answer.options,$(ANSWER_WITH))
-endif
+# make -n, -q and -t only look, but what make itself does while it reads this file or puts a command together, it does
+# even then: where LOOKING is not empty, nothing is written and nothing is refused.
+LOOKING := $(strip $(foreach letter,n q t,$(findstring $(letter),$(firstword -$(MAKEFLAGS)))))
 
-# A run that was pruned is made again.
-$(foreach made,reader bot,$(if $(file <$(made)),$(if $(wildcard $(file <$(made))),,$(shell rm -f $(made)))))
+# $(call found,DIRS) are the files to read, $(call odd,DIRS) the first whose name make would take for something else;
+# colons it takes with a backslash. $(call need,FILES,ODD,WHAT) stops where there is nothing, or such a name.
+ODD   := *[[:space:];|\\(]*
+found  = $(shell find $(1) -type f ! -name '.*' ! -path '$(ODD)' 2> /dev/null | LC_ALL=C sort | sed 's/:/\\:/g')
+odd    = $(shell find $(1) -type f ! -name '.*' -path '$(ODD)' 2> /dev/null | LC_ALL=C sort | head -n 1)
+need   = $(if $(LOOKING),,$(if $(2),$(error rename '$(2)': make takes no blank, ;, |, \ or bracket in a name))\
+         $(if $(1),,$(error put $(3) first)))
 
-.PHONY: all
+.PHONY: all FORCE
 all: answers.jsonl
 
+DOC_FILES  := $(call found,$(DOCS))
+CHAT_FILES := $(call found,$(CHATS))
+# Options are inputs, too: files that are written anew only when the options change.
+pieces_WITH := $(DOCS) $(DOC_FILES) $(call odd,$(DOCS)) $(MAX_REJECTS) $(CHUNK)
+chats_WITH := $(CHATS) $(CHAT_FILES) $(call odd,$(CHATS)) $(MAX_REJECTS)
+read_WITH := $(PRESET) $(HOLD_OUT) $(READ)
+answer_WITH := $(HOLD_OUT) $(ANSWER)
+ifneq ($(file <.pieces.options),$(pieces_WITH))
+.pieces.options: FORCE
+endif
+ifneq ($(file <.chats.options),$(chats_WITH))
+.chats.options: FORCE
+endif
+ifneq ($(file <.read.options),$(read_WITH))
+.read.options: FORCE
+endif
+ifneq ($(file <.answer.options),$(answer_WITH))
+.answer.options: FORCE
+endif
+.%.options:
+	@$(if $(LOOKING),,$(file >$@,$($*_WITH)))
+
+# A run that was pruned is made again.
+reader: $(if $(wildcard $(file <reader)),,FORCE)
+bot: $(if $(wildcard $(file <bot)),,FORCE)
+
 pieces.jsonl: $(DOC_FILES) .pieces.options
-	@$(begin); \
-	bp-chatml $(DOCS) --chunk $(CHUNK) --to text | bp-dedup --minhash > "$$part"; \
+	@$(call need,$(DOC_FILES),$(call odd,$(DOCS)),text into $(DOCS)/)$(begin); \
+	bp-chatml $(DOCS) --chunk $(CHUNK) --to text --max-rejects $(MAX_REJECTS) --rejects pieces.rejects.jsonl \
+	  | bp-dedup --minhash > "$$part"; \
 	$(end)
 
 chats.jsonl: $(CHAT_FILES) .chats.options
-	@$(begin); \
-	bp-chatml $(CHATS) --to chat | bp-dedup --minhash > "$$part"; \
+	@$(call need,$(CHAT_FILES),$(call odd,$(CHATS)),chats into $(CHATS)/)$(begin); \
+	bp-chatml $(CHATS) --to chat --max-rejects $(MAX_REJECTS) --rejects chats.rejects.jsonl \
+	  | bp-dedup --minhash > "$$part"; \
 	$(end)
 
 reader: pieces.jsonl .read.options

@@ -6,20 +6,22 @@
 # It says nothing unless something fails, and a run that was killed is gone on with by the same line.
 # What a step said is in TARGET.log.
 #
-#   chats/          yours: chats in any format that bp-chatml(1) reads; names without white space
+#   chats/          yours: chats in any format that bp-chatml(1) reads
 #   pairs/          yours: prompts with a chosen and a rejected answer, in any format
 #   runs/           the trainings; the files sft and bot hold the paths of the adapters
 #   compared.jsonl  prompts that were held out, with the answers of the model, of sft and of bot in bp.completions
 
-PRESET   ?= nano
-CHATS    ?= chats
-PAIRS    ?= pairs
+PRESET      ?= nano
+CHATS       ?= chats
+PAIRS       ?= pairs
+# Lines that are no records are kept in *.rejects.jsonl; with more of them than this, nothing is made.
+MAX_REJECTS ?= 1%
 # More options of bp-train for either phase.
-SFT      ?=
-DPO      ?= --beta 0.1
+SFT         ?=
+DPO         ?= --beta 0.1
 # How much of either set is held out: a share, or with 50 every tenth record until there are so many.
-HOLD_OUT ?= 2%
-ANSWERS  ?= 20
+HOLD_OUT    ?= 2%
+ANSWERS     ?= 20
 
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -35,41 +37,57 @@ begin = rm -f $@.*.part; part=$@.$$$$.part; exec 3>&2 2> $@.log; \
         trap 'code=$$?; rm -f "$$part"; [ $$code = 0 ] || cat $@.log >&3' EXIT
 end   = mv "$$part" $@
 
-CHAT_FILES := $(shell find $(CHATS) -type f ! -name '.*' | LC_ALL=C sort)
-PAIR_FILES := $(shell find $(PAIRS) -type f ! -name '.*' | LC_ALL=C sort)
-# Options are inputs, too: files that are written anew only when the options change.
-CHATS_WITH := $(CHAT_FILES)
-PAIRS_WITH := $(PAIR_FILES)
-SFT_WITH := $(PRESET) $(HOLD_OUT) $(SFT)
-DPO_WITH := $(HOLD_OUT) $(DPO)
-ifneq ($(file <.chats.options),$(CHATS_WITH))
-$(file >.chats.options,$(CHATS_WITH))
-endif
-ifneq ($(file <.pairs.options),$(PAIRS_WITH))
-$(file >.pairs.options,$(PAIRS_WITH))
-endif
-ifneq ($(file <.sft.options),$(SFT_WITH))
-$(file >.sft.options,$(SFT_WITH))
-endif
-ifneq ($(file <.dpo.options),$(DPO_WITH))
-$(file >.dpo.options,$(DPO_WITH))
-endif
+# make -n, -q and -t only look, but what make itself does while it reads this file or puts a command together, it does
+# even then: where LOOKING is not empty, nothing is written and nothing is refused.
+LOOKING := $(strip $(foreach letter,n q t,$(findstring $(letter),$(firstword -$(MAKEFLAGS)))))
 
-# A run that was pruned is made again.
-$(foreach made,sft bot,$(if $(file <$(made)),$(if $(wildcard $(file <$(made))),,$(shell rm -f $(made)))))
+# $(call found,DIRS) are the files to read, $(call odd,DIRS) the first whose name make would take for something else;
+# colons it takes with a backslash. $(call need,FILES,ODD,WHAT) stops where there is nothing, or such a name.
+ODD   := *[[:space:];|\\(]*
+found  = $(shell find $(1) -type f ! -name '.*' ! -path '$(ODD)' 2> /dev/null | LC_ALL=C sort | sed 's/:/\\:/g')
+odd    = $(shell find $(1) -type f ! -name '.*' -path '$(ODD)' 2> /dev/null | LC_ALL=C sort | head -n 1)
+need   = $(if $(LOOKING),,$(if $(2),$(error rename '$(2)': make takes no blank, ;, |, \ or bracket in a name))\
+         $(if $(1),,$(error put $(3) first)))
 
-.PHONY: all
+.PHONY: all FORCE
 all: compared.jsonl
 
+CHAT_FILES := $(call found,$(CHATS))
+PAIR_FILES := $(call found,$(PAIRS))
+# Options are inputs, too: files that are written anew only when the options change.
+chats_WITH := $(CHATS) $(CHAT_FILES) $(call odd,$(CHATS)) $(MAX_REJECTS)
+pairs_WITH := $(PAIRS) $(PAIR_FILES) $(call odd,$(PAIRS)) $(MAX_REJECTS)
+sft_WITH := $(PRESET) $(HOLD_OUT) $(SFT)
+dpo_WITH := $(HOLD_OUT) $(DPO)
+ifneq ($(file <.chats.options),$(chats_WITH))
+.chats.options: FORCE
+endif
+ifneq ($(file <.pairs.options),$(pairs_WITH))
+.pairs.options: FORCE
+endif
+ifneq ($(file <.sft.options),$(sft_WITH))
+.sft.options: FORCE
+endif
+ifneq ($(file <.dpo.options),$(dpo_WITH))
+.dpo.options: FORCE
+endif
+.%.options:
+	@$(if $(LOOKING),,$(file >$@,$($*_WITH)))
+
+# A run that was pruned is made again.
+sft: $(if $(wildcard $(file <sft)),,FORCE)
+bot: $(if $(wildcard $(file <bot)),,FORCE)
+
 chats.jsonl: $(CHAT_FILES) .chats.options
-	@$(begin); \
-	bp-chatml $(CHATS) --to chat | bp-dedup --minhash > "$$part"; \
+	@$(call need,$(CHAT_FILES),$(call odd,$(CHATS)),chats into $(CHATS)/)$(begin); \
+	bp-chatml $(CHATS) --to chat --max-rejects $(MAX_REJECTS) --rejects chats.rejects.jsonl \
+	  | bp-dedup --minhash > "$$part"; \
 	$(end)
 
 # Exact copies only: two pairs may well differ in a few words, which is what they are about.
 pairs.jsonl: $(PAIR_FILES) .pairs.options
-	@$(begin); \
-	bp-chatml $(PAIRS) --to preference | bp-dedup > "$$part"; \
+	@$(call need,$(PAIR_FILES),$(call odd,$(PAIRS)),pairs into $(PAIRS)/)$(begin); \
+	bp-chatml $(PAIRS) --to preference --max-rejects $(MAX_REJECTS) --rejects pairs.rejects.jsonl | bp-dedup > "$$part"; \
 	$(end)
 
 sft: chats.jsonl .sft.options

@@ -7,7 +7,7 @@
 # It says nothing unless something fails. A run that was killed, at whatever moment, is gone on with by the same
 # line, and gives the same records, weights and metrics. What a step said is in TARGET.log.
 #
-#   raw/           yours: chats in any format that bp-chatml(1) reads; names without white space
+#   raw/           yours: chats in any format that bp-chatml(1) reads
 #   clean.jsonl    what is trained on; rejects.jsonl the lines that are no records
 #   runs/          the trainings; the file bot holds the path of the newest adapter
 #   answers.jsonl  what it says to records that were held out, and whether that matches
@@ -43,30 +43,53 @@ begin = rm -f $@.*.part; part=$@.$$$$.part; exec 3>&2 2> $@.log; \
         trap 'code=$$?; rm -f "$$part"; [ $$code = 0 ] || cat $@.log >&3' EXIT
 end   = mv "$$part" $@
 
-FILES := $(shell find $(RAW) -type f ! -name '.*' | LC_ALL=C sort)
-# Options are inputs, too: files that are written anew only when the options change.
-CLEAN_WITH := $(FILES) $(MAX_REJECTS) $(DEDUP) $(PPL)
-TRAIN_WITH := $(PRESET) $(HOLD_OUT) $(TRAIN)
-CHECK_WITH := $(ANSWERS) $(SCORE) $(CHECK)
-ifneq ($(file <.clean.options),$(CLEAN_WITH))
-$(file >.clean.options,$(CLEAN_WITH))
-endif
-ifneq ($(file <.train.options),$(TRAIN_WITH))
-$(file >.train.options,$(TRAIN_WITH))
-endif
-ifneq ($(file <.check.options),$(CHECK_WITH))
-$(file >.check.options,$(CHECK_WITH))
-endif
+# make -n, -q and -t only look, but what make itself does while it reads this file or puts a command together, it does
+# even then: where LOOKING is not empty, nothing is written and nothing is refused.
+LOOKING := $(strip $(foreach letter,n q t,$(findstring $(letter),$(firstword -$(MAKEFLAGS)))))
 
-# A run that was pruned is made again.
-$(foreach made,bot,$(if $(file <$(made)),$(if $(wildcard $(file <$(made))),,$(shell rm -f $(made)))))
+# $(call found,DIRS) are the files to read, $(call odd,DIRS) the first whose name make would take for something else;
+# colons it takes with a backslash. $(call need,FILES,ODD,WHAT) stops where there is nothing, or such a name.
+ODD   := *[[:space:];|\\(]*
+found  = $(shell find $(1) -type f ! -name '.*' ! -path '$(ODD)' 2> /dev/null | LC_ALL=C sort | sed 's/:/\\:/g')
+odd    = $(shell find $(1) -type f ! -name '.*' -path '$(ODD)' 2> /dev/null | LC_ALL=C sort | head -n 1)
+need   = $(if $(LOOKING),,$(if $(2),$(error rename '$(2)': make takes no blank, ;, |, \ or bracket in a name))\
+         $(if $(1),,$(error put $(3) first)))
 
-.PHONY: all
+.PHONY: all FORCE
 all: answers.jsonl
 
+FILES := $(call found,$(RAW))
+# Options are inputs, too: files that are written anew only when the options change.
+clean_WITH := $(RAW) $(FILES) $(call odd,$(RAW)) $(MAX_REJECTS) $(DEDUP) $(PPL)
+train_WITH := $(PRESET) $(HOLD_OUT) $(TRAIN)
+check_WITH := $(ANSWERS) $(SCORE) $(CHECK)
+ifneq ($(file <.clean.options),$(clean_WITH))
+.clean.options: FORCE
+endif
+ifneq ($(file <.train.options),$(train_WITH))
+.train.options: FORCE
+endif
+ifneq ($(file <.check.options),$(check_WITH))
+.check.options: FORCE
+endif
+.%.options:
+	@$(if $(LOOKING),,$(file >$@,$($*_WITH)))
+
+# A run that was pruned is made again.
+bot: $(if $(wildcard $(file <bot)),,FORCE)
+
 clean.jsonl: $(FILES) .clean.options
-	@$(begin); \
+	@$(call need,$(FILES),$(call odd,$(RAW)),chats into $(RAW)/)$(begin); \
 	bp-chatml $(RAW) --to chat --max-rejects $(MAX_REJECTS) --rejects rejects.jsonl | $(DEDUP) | $(PPL) > "$$part"; \
+	$(end)
+
+# What is held out is drawn by a hash of each record, and of a few it may be none: better known before the training.
+few = END { held = NR * (share ~ /%/ ? share / 100 : share < 1 ? share : .1); if (held < 1) { \
+  print "retrain: " NR " records are too few for HOLD_OUT=" share " to hold one out; raise it"; exit 65 } }
+.enough: clean.jsonl .train.options
+	@$(begin); \
+	$(if $(findstring --eval,$(TRAIN)),,awk -v share='$(HOLD_OUT)' '$(few)' clean.jsonl >&2;) \
+	touch "$$part"; \
 	$(end)
 
 # bp-train knows finished work by its records and settings, and unfinished work, with which it goes on.
@@ -76,7 +99,7 @@ bot: clean.jsonl .train.options
 	$(end)
 
 # What a run did not learn from is in its eval.jsonl.
-answers.jsonl: bot .check.options
+answers.jsonl: .enough bot .check.options
 	@$(begin); adapter=$$(cat bot); held_out=$${adapter%/*}/eval.jsonl; \
 	[ -s "$$held_out" ] || { echo 'retrain: no record was held out to be answered; raise HOLD_OUT' >&2; exit 65; }; \
 	bp-generate --adapter "$$adapter" --limit $(ANSWERS) --score $(SCORE) --check '$(CHECK)' "$$held_out" > "$$part"; \

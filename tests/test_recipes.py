@@ -17,98 +17,28 @@ import pytest
 
 from bptools.core.recipes import folder, listed, write
 from bptools.core.registry import COMMANDS
-from tests.golden import ROOT, environment
+from tests.golden import ROOT
+from tests.recipe_runs import (
+    FEW,
+    PPL,
+    RETRAIN,
+    bare,
+    chats,
+    fail,
+    litter,
+    made,
+    raw_chats,
+    records,
+    result,
+    run,
+    start,
+    times,
+)  # fmt: skip
 from tests.training_runs import sentence
 
 pytestmark = pytest.mark.skipif(
     any(shutil.which(name) is None for name in ("make", "jq", "flock")), reason="needs make, jq and flock"
 )
-FEW = "--steps 2 --samples 0 --threads 1 --batch-size 4"
-PPL = {} if any(entry.name == "bp-ppl" for entry in COMMANDS) else {"PPL": "cat"}
-
-
-def bare(place: Path) -> dict[str, str]:
-    """Return an environment without HOME and TERM, as the shortest that cron could give."""
-    return {
-        name: value for name, value in environment(str(place)).items() if name in ("PATH", "HF_HUB_OFFLINE")
-    }
-
-
-def made(name: str, place: Path) -> list[str]:
-    """Return the line that makes everything of a recipe."""
-    write([name], str(place))
-    return ["make", "-s", "-f", f"{name}.mk"]
-
-
-def start(line: list[str], place: Path, variables: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Start a line in a session of its own, so that all of it can be killed."""
-    return subprocess.Popen(
-        [*line, *(f"{name}={value}" for name, value in variables.items())],
-        cwd=place,
-        env=bare(place),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-
-
-def run(line: list[str], place: Path, **variables: str) -> None:
-    """Run a line that must succeed and be silent."""
-    process = start(line, place, variables)
-    said, _ = process.communicate(timeout=300)
-    assert (process.returncode, said.decode()) == (0, "")
-
-
-def fail(line: list[str], place: Path, **variables: str) -> str:
-    """Run a line that must fail; return what it said."""
-    process = start(line, place, variables)
-    said, _ = process.communicate(timeout=300)
-    assert process.returncode
-    return said.decode()
-
-
-def chats(path: Path, count: int, seed: int = 1, **fields: str) -> None:
-    chance = random.Random(seed)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a", encoding="utf-8") as file:
-        for _ in range(count):
-            question, answer = sentence(chance, chance.randint(3, 9)), sentence(chance, chance.randint(5, 20))
-            file.write(json.dumps({"instruction": question, "output": answer, **fields}) + "\n")
-
-
-def records(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
-
-
-def times(place: Path) -> dict[str, int]:
-    """Return when each file was written."""
-    files = [path for path in place.rglob("*") if path.is_file()]
-    return {str(path.relative_to(place)): path.stat().st_mtime_ns for path in files}
-
-
-def litter(place: Path) -> list[str]:
-    return [
-        str(path)
-        for path in place.rglob("*")
-        if path.name.endswith((".part", ".tmp")) or ".incoming" in str(path)
-    ]
-
-
-def result(place: Path) -> dict[str, Any]:
-    """Return what must be the same whatever happened: records, weights, metrics, answers."""
-    adapter = place / (place / "bot").read_text().strip()
-    metrics = [
-        {name: value for name, value in line.items() if name != "seconds"}
-        for line in records(adapter.parent / "metrics.jsonl")
-    ]
-    return {
-        "records": (place / "clean.jsonl").read_bytes(),
-        "weights": (adapter / "adapter_model.safetensors").read_bytes(),
-        "metrics": metrics,
-        "answers": (place / "answers.jsonl").read_bytes(),
-    }
-
 
 # all of them
 
@@ -223,15 +153,6 @@ def test_cron_is_silent_when_all_is_well(tmp_path: Path, retrained: Path) -> Non
 
 # retrain
 
-RETRAIN = {"TRAIN": f"{FEW} --save-every 1", "HOLD_OUT": "4", "ANSWERS": "2", **PPL}
-
-
-def raw_chats(place: Path) -> None:
-    chats(place / "raw" / "a.jsonl", 150)
-    chats(place / "raw" / "b.jsonl", 50, seed=2)
-    with open(place / "raw" / "b.jsonl", "a") as file:
-        file.write("broken\n")
-
 
 @pytest.fixture(scope="module")
 def retrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -275,21 +196,90 @@ def test_retrain_is_traced_back_to_the_raw_files(retrained: Path, monkeypatch: p
     assert "raw/a.jsonl" in text and "raw/b.jsonl" in text and "1 rejected (1 invalid-json)" in text
 
 
+# of each stage what is written when it ends, and what when it begins
+STAGES = {
+    "bp-chatml": ("rejects.jsonl", ".clean.options"),
+    "bp-dedup": ("rejects.jsonl", ".clean.options"),
+    "bp-ppl": ("clean.jsonl", ".clean.options"),
+    "bp-train": ("bot", ".enough"),
+    "bp-generate": ("answers.jsonl", "bot"),
+}
+
+
+def process_of(stage: str, group: int) -> int | None:
+    """Return the number of the process of a command, among all that a make started."""
+    listing = subprocess.run(["ps", "-A", "-o", "pgid=,pid=,args="], capture_output=True, check=True).stdout
+    for line in listing.decode(errors="replace").split("\n"):
+        words = line.split()  # group, number, python, command
+        if len(words) > 3 and words[0] == str(group) and os.path.basename(words[3]) == stage:
+            return int(words[1])
+    return None
+
+
+def kill(line: list[str], place: Path, stage: str, after: float, alone: bool) -> str:
+    """Kill a command, or it and all that make started, so long after it began; "" if it had ended before."""
+    process = start(line, place, RETRAIN)
+    while process.poll() is None and process_of(stage, process.pid) is None:
+        time.sleep(0.02)
+    time.sleep(after)
+    victim = process_of(stage, process.pid)
+    if victim is not None and alone:
+        os.kill(victim, signal.SIGKILL)
+    elif process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=300)
+    if victim is None or not process.returncode:
+        return ""
+    return f"{stage}{'' if alone else ' with make'} after {after:.2f} s"
+
+
+MADE = {
+    "clean.jsonl": ("clean.jsonl", "rejects.jsonl", ".scores", ".ledger", "answers.jsonl"),
+    "bot": ("runs", "bot", ".ledger", "answers.jsonl"),
+    "answers.jsonl": ("answers.jsonl",),
+}
+
+
+def unmake(place: Path, target: str) -> None:
+    """Remove a target, with what it leaves. A training stays unless it is the target: it knows its records."""
+    for name in MADE[target]:
+        path = place / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
 @pytest.mark.slow
-def test_retrain_killed_again_and_again_gives_the_same(retrained: Path, tmp_path: Path) -> None:
-    raw_chats(tmp_path)
-    line = made("retrain", tmp_path)
-    chance = random.Random(7)
-    for most in (2.0, 6.0, 12.0):  # while cleaning, at the beginning of the training, later
-        process = start(line, tmp_path, RETRAIN)
-        try:
-            process.wait(most * chance.uniform(0.5, 1))
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-    run(line, tmp_path, **RETRAIN)
-    assert result(tmp_path) == result(retrained)
-    assert litter(tmp_path) == []
+@pytest.mark.parametrize(
+    ("target", "stages"),
+    [
+        ("clean.jsonl", ["bp-chatml", "bp-dedup"] + ["bp-ppl"] * (not PPL)),
+        ("bot", ["bp-train"]),
+        ("answers.jsonl", ["bp-generate"]),
+    ],
+)
+def test_retrain_killed_three_times_in_each_stage_gives_the_same(
+    target: str, stages: list[str], retrained: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "killed"
+    shutil.copytree(retrained, place, symlinks=True)
+    unmake(place, target)
+    line = ["make", "-s", "-f", "retrain.mk"]
+    chance = random.Random(f"7 {target}")
+    killed: list[str] = []
+    for number in range(3 * len(stages)):
+        stage = stages[number // 3]
+        ended, began = ((retrained / name).stat().st_mtime for name in STAGES[stage])
+        alone = (True, False, chance.random() < 0.5)[number % 3]
+        after = chance.uniform(0, ended - began)
+        while not (what := kill(line, place, stage, after, alone)):
+            assert after > 0.001, f"{stage} was never seen; before: {killed}"
+            after /= 2
+            unmake(place, target)
+        killed.append(f"{what} of {ended - began:.2f}")
+    assert not (place / target).exists(), killed
+    run(line, place, **RETRAIN)
+    expected, found = result(retrained), result(place)
+    assert [name for name in expected if found[name] != expected[name]] == [], killed
+    assert litter(place) == [], killed
 
 
 # trainings in two phases

@@ -8,8 +8,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from bptools.core.errors import InputError, OutputError, ReadWriteError, UsageError
-from bptools.core.streams import reason_of
+from bptools.core.errors import InputError, OutputError, UsageError
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _PLACES = (os.path.join(_PACKAGE, "recipes"), os.path.join(os.path.dirname(_PACKAGE), "recipes"))
@@ -63,9 +62,10 @@ def write(names: list[str], output: str | None = None) -> list[str]:
         if name not in known:
             raise InputError(f"no recipe '{name}'; there are {', '.join(entry.name for entry in listed())}")
     chosen = list(dict.fromkeys(known[name] for name in names))
-    into = output is None or os.path.isdir(output)
-    if len(chosen) > 1 and not into and output != "-":
-        raise UsageError(f"--output '{output}' is no folder: {len(chosen)} recipes do not fit into one file")
+    into = output is None or (output != "-" and os.path.isdir(output))
+    if len(chosen) > 1 and not into:
+        where = "is standard output" if output == "-" else "is no folder"
+        raise UsageError(f"--output '{output}' {where}: {len(chosen)} recipes do not fit into one file")
     texts = []
     for recipe in chosen:
         with open(os.path.join(folder(), recipe.file), "rb") as file:
@@ -87,16 +87,12 @@ def write(names: list[str], output: str | None = None) -> list[str]:
 
 
 def _write_new(path: str, text: bytes) -> None:
-    """Write a file that must not be there yet."""
-    try:
-        with open(path, "xb") as file:
-            file.write(text)
-    except FileExistsError:
-        raise _taken(path) from None
-    except OSError as error:
-        if os.path.isdir(os.path.dirname(path) or "."):
-            raise ReadWriteError(f"cannot write '{path}': {reason_of(error)}") from None
-        raise OutputError(f"cannot create '{path}': {reason_of(error)}") from None
+    """Write a file, whole or not at all, that must not be there yet."""
+    from bptools.core.output import write_file
+
+    if os.path.lexists(path):  # made since all were looked at
+        raise _taken(path)
+    write_file(path, text)
 
 
 def _taken(path: str) -> OutputError:

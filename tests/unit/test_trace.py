@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bptools.core.errors import InputError
-from bptools.core.trace import Trace, as_json, as_text, trace
+from bptools.core.trace import Changed, Trace, as_json, as_text, trace
 from tests.golden import environment
 from tests.training_runs import write_records
 
@@ -145,8 +145,17 @@ def test_verify_says_changed_and_missing_and_no_more(folder: Path) -> None:
     Path("raw.jsonl").write_text(raw.replace("hello", "hallo"))
     assert trace("unique.jsonl").changed() == []  # the size is the same
     assert [file.name for file in trace("unique.jsonl", verify=True).changed()] == ["raw.jsonl"]
+    assert str(Changed(trace("unique.jsonl", verify=True).changed())) == (
+        "not as recorded: 'raw.jsonl'; what was made of it cannot be made again from it"
+    )
     Path("unique.jsonl").write_text("")
     assert [file.name for file in trace("unique.jsonl").changed()] == ["unique.jsonl"]
+    said = str(Changed(trace("unique.jsonl").changed()))
+    assert said == "the artifact is not as it was made: 'unique.jsonl'"
+    said = str(Changed(trace("unique.jsonl", verify=True).changed()))
+    assert said.startswith(
+        "the artifact is not as it was made: 'unique.jsonl'; not as recorded: 'raw.jsonl'; what"
+    )
 
 
 def test_a_file_that_was_read_in_part_may_have_grown(folder: Path) -> None:
@@ -243,7 +252,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_records(folder / "raw.jsonl", "chat", 40)
     options = "--preset nano --steps 2 --samples 0 --threads 1 --batch-size 2 --learning-rate 5e-2"
     shell(f"bp-chatml raw.jsonl | bp-dedup --minhash | bp-train {options}", folder, BP_LEDGER="ledger")
-    shell(f"bp-train raw.jsonl {options} --adapter runs/latest/adapter -o second", folder, BP_LEDGER="ledger")
+    write_records(folder / "held.jsonl", "chat", 5, seed=2)
+    options += " --eval held.jsonl --adapter runs/latest/adapter"
+    shell(f"bp-train raw.jsonl {options} -o second", folder, BP_LEDGER="ledger")
     return folder
 
 
@@ -269,13 +280,13 @@ def test_an_adapter_that_another_goes_on_with_is_followed(
 ) -> None:
     monkeypatch.chdir(trained)
     found = trace("second/adapter", "ledger", verify=True)
-    raw, first = found.stages[0].inputs
-    assert (raw.name, first.option, first.state, first.link) == (
-        "raw.jsonl",
-        "--adapter",
-        "unchanged",
-        "manifest",
-    )
+    raw, held, first = found.stages[0].inputs
+    assert [(file.name, file.option) for file in (raw, held)] == [
+        ("raw.jsonl", None),
+        ("held.jsonl", "--eval"),
+    ]
+    assert (first.option, first.state, first.link) == ("--adapter", "unchanged", "manifest")
+    assert "├─ --eval held.jsonl  " in as_text(found)
     assert first.maker is not None and first.maker.command == "bp-train"
     assert "bp-chatml" in as_text(found)
 
@@ -287,7 +298,14 @@ def test_a_weight_that_changed_is_noticed(trained: Path, tmp_path: Path) -> None
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    shell("! bptools trace --verify second > tree.txt", tmp_path / "copy")
+    readme = weights.parent / "README.md"
+    readme.write_text("mine\n")
+    shell("! bptools trace --verify second > tree.txt 2> said.txt", tmp_path / "copy")
+    said = (tmp_path / "copy" / "said.txt").read_text()
+    assert "the artifact is not as it was made: " in said and "README.md" in said and "again" not in said
     assert "adapter/adapter_model.safetensors" in (tmp_path / "copy" / "tree.txt").read_text()
     found = trace(str(tmp_path / "copy" / "second" / "adapter"), verify=True)
-    assert [Path(file.path or "").name for file in found.changed()] == ["adapter_model.safetensors"]
+    assert {Path(file.path or "").name for file in found.changed()} == {
+        "README.md",
+        "adapter_model.safetensors",
+    }

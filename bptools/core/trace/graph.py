@@ -20,10 +20,17 @@ class Changed(BpError):
     exit_code = Exit.NO
 
     def __init__(self, files: list[File]) -> None:
-        paths = list(dict.fromkeys(file.path or file.name for file in files))
-        named = ", ".join(f"'{path}'" for path in paths[:5])
-        more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
-        super().__init__(f"not as recorded: {named}{more}; what was made of it cannot be made again from it")
+        own, read = [file for file in files if file.own], [file for file in files if not file.own]
+        said = [f"the artifact is not as it was made: {_named(own)}"] if own else []
+        if read:
+            said.append(f"not as recorded: {_named(read)}; what was made of it cannot be made again from it")
+        super().__init__("; ".join(said))
+
+
+def _named(files: list[File]) -> str:
+    paths = list(dict.fromkeys(file.path or file.name for file in files))
+    more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
+    return ", ".join(f"'{path}'" for path in paths[:5]) + more
 
 
 @dataclass
@@ -42,11 +49,8 @@ class Trace:
 
     def changed(self) -> list[File]:
         """Return what is not as it was; what stages read may be gone, but no part of the artifact."""
-        own = self.parts or [self.artifact]
         return [
-            file
-            for file in self.files()
-            if file.state == "changed" or (file.state == "missing" and any(file is part for part in own))
+            file for file in self.files() if file.state == "changed" or (file.state == "missing" and file.own)
         ]
 
 
@@ -99,6 +103,8 @@ class _Builder:
             stage, base = self._pending.pop(0)
             for file in stage.inputs:
                 self._settle(file, stage, base)
+        for file in (artifact, *parts):
+            file.own = True
         return Trace(artifact, parts, list(self._stages.values()))
 
     def _take(self, stage: Stage, base: str | None) -> Stage:

@@ -28,6 +28,7 @@ class File:
     sha256: str | None = None
     complete: bool = True
     option: str | None = None  # that named it, where it was no source
+    own: bool = False  # whether it is the artifact that is asked for, or a file of it
     path: str | None = None
     state: str = "unknown"
     """there, unchanged, changed, missing; stream: it was never a file; unknown."""
@@ -73,6 +74,7 @@ def read_stage(path: str) -> Stage | None:
     training = content["command"] == "bp-train" and "records_sha256" in content
     settings = _table(content, "options" if training else "settings")
     inputs = [_file(entry) for entry in _list(content, "inputs")]
+    learnt_from = [file for file in inputs if file.option is None]
     counts = {
         name: value
         for name, value in _table(content, "counts").items()
@@ -90,7 +92,7 @@ def read_stage(path: str) -> Stage | None:
         counts=counts,
         training=_training(content) if training else {},
         base=None,
-        whole=bool(inputs) or not (counts.get("in") or training),
+        whole=bool(learnt_from) or not (counts.get("in") or training),
     )
     stage.base = _base(path, content, settings)
     stage.inputs += _models(content, stage.settings)
@@ -114,6 +116,7 @@ def _file(entry: Table, name: str | None = None) -> File:
         bytes=size if isinstance(size, int) else None,
         sha256=sha256 if isinstance(sha256, str) and sha256 else None,
         complete=entry.get("complete") is not False,
+        option="--eval" if entry.get("part") == "evaluation" else None,
     )
 
 
