@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bptools._dev.demo.chats import raw_lines
 from bptools._dev.docs import TEXTS
 from bptools._dev.markup import Listing, Literal, parse
 from bptools.core.pages import FOLDER
@@ -114,6 +115,22 @@ def test_every_reason_not_to_run_is_needed() -> None:
 # what bptools(7) shows outside EXAMPLES
 
 TUTORIAL = TEXTS / "bptools.7.txt"
+
+
+@pytest.mark.slow
+def test_the_tutorial_runs_as_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "raw.jsonl").write_bytes(b"".join(raw_lines(250, 1)))
+    shown = literal(TUTORIAL, "TUTORIAL")
+    assert [line.split()[0] for line in shown if line.startswith("bp")] == [
+        "bp-detect", "bp-chatml", "bp-dedup", "bp-ppl", "bp-filter", "bp-train", "bp-train", "bp-generate", "bptools",
+        "bptools",
+    ]  # fmt: skip
+    # a training of some steps shows as much as a whole one, and takes a tenth
+    (tmp_path / "bptools.toml").write_text("[bp-train]\nsteps = 8\n")
+    done = shell("\n".join(shown), tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    for made in ("rejects.jsonl", "copies.jsonl", "odd.jsonl", "bot/report.html", "answers.jsonl"):
+        assert (tmp_path / made).stat().st_size, made
 
 
 def recipe() -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bptools._dev.demo.chats import raw_lines
 from tests.golden import ROOT, environment
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -21,7 +22,9 @@ def blocks(language: str) -> list[str]:
 
 def test_python_lines_give_what_the_comments_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "raw.jsonl").write_text('{"prompt":"Hi","completion":"Hello"}\n' * 2)
+    capital = '{"prompt":"What is the capital of France?","completion":"The capital of France is Paris."}\n'
+    fruit = '{"instruction":"Name a fruit.","output":"An apple is a fruit."}\n'
+    (tmp_path / "raw.jsonl").write_text(capital + fruit + capital)
     scope: dict[str, Any] = {}
     checked = 0
     lines = "\n".join(blocks("python")).strip().split("\n")
@@ -37,9 +40,9 @@ def test_python_lines_give_what_the_comments_say(tmp_path: Path, monkeypatch: py
 
 
 def test_shell_lines_run(tmp_path: Path) -> None:
-    raw = '{"instruction":"Add.","input":"1 2","output":"3"}\n{"prompt":"Hi","completion":"Hello"}\n'
-    (tmp_path / "raw.jsonl").write_text(raw)
-    (tmp_path / "eval.jsonl").write_text(raw)
+    # the README's first pipe tolerates no broken line
+    whole = [line for line in raw_lines(60, 1) if line.endswith(b"}\n")]
+    (tmp_path / "raw.jsonl").write_bytes(b"".join(whole))
     lines = [
         line for block in blocks("sh") for line in block.strip().split("\n") if not line.startswith("make ")
     ]

@@ -5,6 +5,7 @@ bptools doctor --json | jq .devices
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Literal, NoReturn, Optional
 
 import typer
@@ -39,7 +40,7 @@ def doctor(
     from bptools.core.environment import diagnosis, diagnosis_text
 
     found = diagnosis(imports)
-    typer.echo(_json(found) if json else diagnosis_text(found), nl=False)
+    _print(_json(found) if json else diagnosis_text(found))
 
 
 @app.command("list")
@@ -49,10 +50,10 @@ def list_(json: Json = False) -> None:
 
     if json:
         rows = [{"name": entry.name, "kind": entry.kind, "summary": entry.summary} for entry in COMMANDS]
-        typer.echo("".join(map(_json, rows)), nl=False)
+        _print("".join(map(_json, rows)))
         return
     width = max(len(entry.name) for entry in COMMANDS)
-    typer.echo("".join(f"{entry.name:<{width}}  {entry.summary}\n" for entry in COMMANDS), nl=False)
+    _print("".join(f"{entry.name:<{width}}  {entry.summary}\n" for entry in COMMANDS))
 
 
 @app.command()
@@ -71,7 +72,7 @@ def presets(
     from bptools.models.presets import PRESETS, as_json, preset, table
 
     chosen = [preset(name, style) for name in names or PRESETS]
-    typer.echo("".join(_json(as_json(one)) for one in chosen) if json else table(chosen), nl=False)
+    _print("".join(_json(as_json(one)) for one in chosen) if json else table(chosen))
 
 
 @app.command()
@@ -105,7 +106,8 @@ def runs(
     from bptools.core.messages import Messages
     from bptools.training.runs_report import compared, listed, pruned, pruning_of
 
-    messages, paths = Messages("bptools"), folder or []
+    quiet, as_json = os.environ.get("BP_QUIET") == "1", os.environ.get("BP_LOG_FORMAT") == "json"
+    messages, paths = Messages("bptools", quiet=quiet, as_json=as_json), folder or []
     wanted = pruning_of(prune, keep, older_than, unfinished, dry_run)
     if wanted is not None and compare:
         raise UsageError("--compare and --prune are two things to do; take one")
@@ -119,7 +121,7 @@ def runs(
         text, failed = pruned(where, wanted, dry_run, json, messages)
     else:
         text = listed(where, json, messages)
-    typer.echo(text, nl=False)
+    _print(text)
     if failed is not None:
         raise failed
 
@@ -136,12 +138,10 @@ def trace_(
     json: Json = False,
 ) -> None:
     """Follow something that was made back to the raw files: commands, options, counts, hashes."""
-    import os
-
     from bptools.core.trace import Changed, as_json, as_text, trace
 
     found = trace(artifact, os.environ.get("BP_LEDGER"), verify)
-    typer.echo(_json(as_json(found)) if json else as_text(found), nl=False)
+    _print(_json(as_json(found)) if json else as_text(found))
     changed = found.changed()
     if verify and changed:
         raise Changed(changed)
@@ -170,13 +170,22 @@ def recipe(
         text = "".join(f"{path}\n" for path in write(names, output))
     else:
         text = "".join(_json(entry._asdict()) for entry in listed()) if json else listing()
-    typer.echo(text, nl=False)
+    _print(text)
 
 
 @app.command("version")
 def version_(json: Json = False) -> None:
     """Print the version."""
-    typer.echo(_json({"version": __version__}) if json else cli.version_line("bptools") + "\n", nl=False)
+    _print(_json({"version": __version__}) if json else cli.version_line("bptools") + "\n")
+
+
+def _print(text: str) -> None:
+    """Write a report. Raises ReaderGone, ReadWriteError."""
+    from bptools.core.output import open_output
+
+    output = open_output("-")
+    output.write(text.encode())
+    output.commit()
 
 
 def _json(value: object) -> str:

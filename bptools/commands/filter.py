@@ -107,6 +107,16 @@ def filter_records(
         settings.output,
         group_by,
     )
+    filtering.warn_of_unused(
+        pipe,
+        {
+            "--redact": redact,
+            "--language": language,
+            "--sample": sample,
+            "--shuffle": shuffle,
+            "--split": split,
+        },
+    )
     shaped = shuffle or any(value is not None for value in (redact, sample, order, out_dir))
     if stats:
         if shaped or settings.tag or settings.dropped is not None:

@@ -21,7 +21,7 @@ from typer.main import get_command
 from bptools import __version__
 from bptools.core.errors import BpError, Exit, ReaderGone
 from bptools.core.messages import Messages
-from bptools.core.settings import load_dotenv
+from bptools.core.settings import load_dotenv, origin_of
 
 
 class Terminated(BaseException):
@@ -87,15 +87,17 @@ def call(app: typer.Typer, name: str, arguments: list[str]) -> int:
     messages = Messages(name, as_json=_wants_json(arguments))
     _catch_signals()
     try:
-        return _invoke(app, name, arguments)
+        return _invoke(app, name, arguments, messages)
     except ReaderGone:
         return Exit.PIPE
     except BpError as error:
-        messages.error(str(error))
+        if not error.said:
+            messages.error(str(error))
         return error.exit_code
     except ClickUsageError as error:
-        messages.error(_usage_message(error, name))
-        return Exit.USAGE
+        text, code = _usage_message(error, name)
+        messages.error(text)
+        return code
     except ClickException as error:
         messages.error(_lower(error.format_message()))
         return error.exit_code
@@ -103,7 +105,8 @@ def call(app: typer.Typer, name: str, arguments: list[str]) -> int:
         messages.error("interrupted")
         return Exit.INT
     except Terminated as error:
-        messages.error("terminated")
+        hung_up = error.number == getattr(signal, "SIGHUP", None)
+        messages.error("hung up" if hung_up else "terminated")
         return 128 + error.number
     except MemoryError:
         messages.error("out of memory")
@@ -121,8 +124,10 @@ def call(app: typer.Typer, name: str, arguments: list[str]) -> int:
         return Exit.SOFTWARE
 
 
-def _invoke(app: typer.Typer, name: str, arguments: list[str]) -> int:
-    load_dotenv()
+def _invoke(app: typer.Typer, name: str, arguments: list[str], messages: Messages) -> int:
+    warning = load_dotenv()
+    if warning is not None:
+        messages.warn(warning)
     command = get_command(app)
     try:
         with command.make_context(name, list(arguments), auto_envvar_prefix="BP") as context:
@@ -139,10 +144,16 @@ def _wants_json(arguments: list[str]) -> bool:
     return any(pair == ("--log-format", "json") for pair in itertools.pairwise(arguments))
 
 
-def _usage_message(error: ClickUsageError, name: str) -> str:
+def _usage_message(error: ClickUsageError, name: str) -> tuple[str, int]:
+    """Return what is wrong and the exit status; a value that nobody gave here is named by its origin."""
+    parameter = getattr(error, "param", None)
+    origin = origin_of(error.ctx, parameter.name or "") if error.ctx and parameter is not None else None
+    if origin is not None:
+        detail = " ".join(error.message.rstrip(".").split())
+        return f"{origin.place}: {_lower(detail)}", Exit.CONFIG if origin.is_file else Exit.USAGE
     text = _lower(error.format_message().rstrip("."))
     path = error.ctx.command_path if error.ctx is not None else name
-    return f"{' '.join(text.split())}; see {path} --help"
+    return f"{' '.join(text.split())}; see {path} --help", Exit.USAGE
 
 
 def _lower(text: str) -> str:

@@ -35,15 +35,15 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
 WHAT_FOR = {
     "core": "every data command",
     "hf": "hf: sources and Parquet",
-    "train": "training, scoring and merging models; takes [hf] along",
+    "train": "training, scoring and asking models; takes [hf] along",
     "redact": "bp-filter --redact phone",
     "language": "bp-filter --language",
     "bnb": "4-bit and 8-bit base models on CUDA",
-    "mlx": "training on Apple silicon",
-    "gguf": "GGUF files and their quantization",
-    "llama-cpp": "llama.cpp from Python; compiles for minutes",
+    "mlx": "MLX; no command uses it yet",
+    "gguf": "GGUF files; no command uses it yet",
+    "llama-cpp": "llama.cpp from Python, compiles for minutes; no command uses it yet",
     "gpu": "NVIDIA readings",
-    "unsloth": "faster training on CUDA; wants an environment of its own",
+    "unsloth": "wants an environment of its own; no command uses it yet",
 }
 _MODULES = {  # where the module is not named like the package
     "pyyaml": "yaml",

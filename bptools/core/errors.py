@@ -31,6 +31,7 @@ class BpError(Exception):
     """A failure with a message for the user and an exit status."""
 
     exit_code = Exit.SOFTWARE
+    said = False  # whether the user has read the message by now
 
 
 class UsageError(BpError):

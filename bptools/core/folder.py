@@ -98,6 +98,11 @@ class OutputFolder:
     ) -> None:
         self.abort()
 
+    @property
+    def earlier(self) -> list[str]:
+        """The files that an earlier run has left, which this one may replace."""
+        return sorted(self._earlier)
+
     def declare(self, names: Iterable[str]) -> None:
         """Say which files there will be, and no others; they are there after `commit` even if empty.
 

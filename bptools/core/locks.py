@@ -39,10 +39,11 @@ class Lock:
                 held.release(force=True)
 
 
-def take_lock(path: str, wait: float, what: str) -> Lock:
+def take_lock(path: str, wait: float | None, what: str) -> Lock:
     """Take the lock on a file, which is made if need be; `what` is locked, in words for a message.
 
-    Waits `wait` seconds for another run to end. Raises Busy, OutputError.
+    Waits `wait` seconds for another run to end; None where the command has no --wait to be recommended.
+    Raises Busy, OutputError.
     """
     from filelock import FileLock, Timeout
 
@@ -50,10 +51,10 @@ def take_lock(path: str, wait: float, what: str) -> Lock:
     try:
         with warnings.catch_warnings():  # a file system without flock: the file itself is the lock then
             warnings.simplefilter("ignore")
-            lock.acquire(timeout=max(0.0, wait), poll_interval=_POLL)
+            lock.acquire(timeout=max(0.0, wait or 0.0), poll_interval=_POLL)
     except Timeout:
-        waited = f" after {wait:g} seconds of waiting" if wait > 0 else ""
-        fix = "try again when it is done" + (", or let --wait wait for it" if wait <= 0 else "")
+        waited = f" after {wait:g} seconds of waiting" if wait else ""
+        fix = "try again when it is done" + (", or let --wait wait for it" if wait == 0 else "")
         raise Busy(f"{what} is in use by another run{waited}; {fix}") from None
     except OSError as error:
         raise OutputError(f"cannot lock {what}: {reason_of(error)}") from None

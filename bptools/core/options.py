@@ -11,16 +11,18 @@
 from __future__ import annotations
 
 import inspect
+import os
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Optional
 
 import typer
 
 from bptools.core.cli import version_option
-from bptools.core.errors import UsageError
+from bptools.core.errors import BpError, ConfigError, UsageError
 from bptools.core.pipeline import Pipeline
 from bptools.core.pipeline_settings import PipelineSettings
-from bptools.core.settings import layered
+from bptools.core.settings import layered, listed_in_environment, origin_of
 
 
 def option(*names: str, **settings: Any) -> Any:
@@ -33,8 +35,13 @@ def _read_config(context: typer.Context, files: list[str] | None) -> list[str] |
     """Put the configuration files below flags and variables (an eager callback)."""
     known = {parameter.name for parameter in context.command.params if parameter.name}
     found = layered(context.info_name or "", list(files or []), known)
+    several = [item.name for item in context.command.params if getattr(item, "multiple", False) and item.name]
+    for name, values in listed_in_environment(name for name in several if name != "config").items():
+        found.values[name], found.origins[name] = values, f"BP_{name.upper()}"
+        del os.environ[f"BP_{name.upper()}"]  # or it is split at white space and taken first
     context.default_map = found.values
     context.meta["bptools.origins"] = found.origins
+    context.meta["bptools.files"] = found.files
     context.meta["bptools.warnings"] = found.warnings
     context.meta["bptools.either"] = found.either
     return files
@@ -61,7 +68,7 @@ REJECTING: list[tuple[str, Any, Any]] = [
 DROPPING: list[tuple[str, Any, Any]] = [
     ("dropped", Annotated[Optional[str], option("--dropped", metavar="FILE", help="Keep what is dropped in FILE, each with its reason in bp.drop.")], None),
     ("tag", Annotated[bool, option("--tag", help="Drop nothing: pass all on, marked in bp.drop.")], False),
-    ("explain", Annotated[bool, option("--explain", help="Say each decision on stderr.")], False),
+    ("explain", Annotated[bool, option("--explain", help="Say on stderr what is dropped, and why.")], False),
 ]  # fmt: skip
 REPORTING: list[tuple[str, Any, Any]] = [
     ("report", Annotated[Optional[str], option("--report", metavar="FILE", help="Write the counts as JSON to FILE.")], None),
@@ -73,7 +80,7 @@ COMMON: list[tuple[str, Any, Any]] = [
     ("show_config", Annotated[bool, option("--show-config", help="Print every option with its origin, and stop.")], False),
     ("log_format", Annotated[Literal["text", "json"], option("--log-format", help="How messages are written.")], "text"),
     ("quiet", Annotated[bool, option("--quiet", "-q", help="Errors and rejects only.")], False),
-    ("verbose", Annotated[bool, option("--verbose", "-v", help="Explain decisions.")], False),
+    ("verbose", Annotated[bool, option("--verbose", "-v", help="Name the files in folders that are passed over.")], False),
     ("version", Annotated[bool, version_option()], False),
 ]  # fmt: skip
 SOURCES: tuple[str, Any, Any] = (
@@ -132,7 +139,10 @@ def _with_options(
             if values["show_config"]:
                 typer.echo(show_config(ctx), nl=False)
                 return
-            run(function, _settings(ctx, values), chosen)
+            try:
+                run(function, _settings(ctx, values), chosen)
+            except UsageError as error:
+                raise _with_origin(ctx, error) from None
 
         parameters = [_parameter("ctx", typer.Context), _parameter(*SOURCES), *own]
         parameters += [_parameter(*entry) for entry in shared if entry[0] != "version"]
@@ -167,6 +177,21 @@ def _say_warnings(context: typer.Context, values: dict[str, Any]) -> None:
             messages.warn(text)
 
 
+def _with_origin(context: typer.Context, error: UsageError) -> BpError:
+    """Return the error of options, with where the value of the first comes from if no flag gave it.
+
+    One that a flag has a part in stays an error of options.
+    """
+    names = [name.replace("-", "_") for name in re.findall(r"(?<![\w-])--([a-z][a-z-]*)", str(error))]
+    origin = origin_of(context, names[0]) if names and str(error).startswith("--") else None
+    if origin is None:
+        return error
+    place = origin.place.removesuffix(f": {names[0].replace('_', '-')}")
+    sources = [context.get_parameter_source(name) for name in names[1:]]
+    flags = any(source is not None and source.name == "COMMANDLINE" for source in sources)
+    return (ConfigError if origin.is_file and not flags else UsageError)(f"{place}: {error}")
+
+
 def _parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
     kind = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(name, kind, default=default, annotation=annotation)
@@ -199,7 +224,7 @@ def json_values(name: str, given: list[str] | None) -> dict[str, Any]:
 def _settings(context: typer.Context, values: dict[str, Any]) -> PipelineSettings:
     return PipelineSettings(
         sources=list(values["sources"] or []),
-        output=values.get("output") or "-",
+        output="-" if values.get("output") is None else values["output"],
         input_format=values["input_format"],
         split_on=values["split_on"],
         text_field=values["text_field"],
@@ -220,6 +245,7 @@ def _settings(context: typer.Context, values: dict[str, Any]) -> PipelineSetting
         log_json=values["log_format"] == "json",
         progress=not values["no_progress"],
         resolved=resolved(context),
+        config_files=[*context.meta.get("bptools.files", ())],
     )
 
 

@@ -16,12 +16,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from bptools import __version__
+from bptools.core.collisions import Collisions
 from bptools.core.errors import BpError, DataError, UsageError
 from bptools.core.intake import Intake, Item
+from bptools.core.marking import marked_line
 from bptools.core.messages import Messages
 from bptools.core.output import AtomicFile, Output, open_output
 from bptools.core.pipeline_settings import PipelineSettings
-from bptools.core.records import Drop, Record, Reject, dumps, loads, mark_dropped
+from bptools.core.records import Drop, Record, Reject, dumps, loads
 from bptools.core.rejects import RejectLog, Tolerance
 from bptools.core.report import Counts
 
@@ -52,7 +54,10 @@ class Pipeline:
         self.counts = Counts()
         self.messages = Messages(command, settings.quiet, settings.verbose, settings.log_json)
         self._outputs: list[Output] = []
-        _refuse_collisions(settings, {})
+        if settings.tag and settings.dropped is not None and settings.limit is None:
+            # with --limit a step that holds records back drops what is beyond it, also under --tag
+            raise UsageError("--tag passes on what --dropped would keep; take one")
+        self._collisions = Collisions(settings)
         self._rejects = RejectLog(
             self.messages,
             self.counts,
@@ -78,6 +83,7 @@ class Pipeline:
         self.when_done: Callable[[], None] | None = None  # called when all outputs are in their places
         self.resources = contextlib.ExitStack()  # closed when all is over
         self.work: Callable[[], tuple[float | None, str]] | None = None  # (share done, words) for the bar
+        self.refused: dict[str, int] = {}  # lines that are no records, by source
         self._progress: Progress | None = None
         self._windows: Windows | None = None
 
@@ -90,14 +96,19 @@ class Pipeline:
 
     def open_also(self, option: str, name: str) -> Output:
         """Open an output that an option names; it ends like the others. Raises OutputError, UsageError."""
-        _refuse_collisions(self.settings, {option: name})
+        self._collisions.add({option: name})
         output = open_output(name)
         self._outputs.append(output)
         return output
 
     def write_into(self, folder: OutputFolder) -> None:
-        """Finish a folder of files in place of the output, with this run in its manifest. Call it first."""
+        """Finish a folder of files in place of the output, with this run in its manifest. Call it first.
+
+        Raises UsageError where a file of an earlier run in it is a source of this one.
+        """
         self.folder = folder
+        for name in folder.earlier:
+            self._collisions.add({"--out-dir": os.path.join(folder.path, name)})
         self.intake.hashing = True
 
     def __iter__(self) -> Iterator[Item]:
@@ -216,6 +227,16 @@ class Pipeline:
         self.write_line(line)
         self.counts.out += 1
 
+    def warn_of_unused(self, options: Iterable[str], needed: str) -> None:
+        """Say of options that they have no effect.
+
+        Only of those on the command line: files and variables are for many runs.
+        """
+        for name in options:
+            entry = self.settings.resolved.get(name.removeprefix("--"))
+            if entry is not None and entry["origin"] == "command line":
+                self.messages.warn(f"{name} has no effect without {needed}")
+
     def judge_quietly(self) -> None:
         """Count and keep rejects without a message for each, and tolerate any number of them."""
         self._rejects.judge_quietly()
@@ -244,7 +265,9 @@ class Pipeline:
 
     def note_reject(self, why: Reject, line: int | None, raw: bytes, source: str | None = None) -> None:
         """Count, keep and report a reject found by other means than reading."""
-        self._rejects.add(self.intake.source.name if source is None else source, line or 0, why, raw)
+        name = self.intake.source.name if source is None else source
+        self.refused[name] = self.refused.get(name, 0) + 1
+        self._rejects.add(name, line or 0, why, raw)
 
     def _refuse_line(self, line: int, why: Reject, raw: bytes) -> None:
         self.counts.read += 1
@@ -267,7 +290,7 @@ class Pipeline:
         settings = self.settings
         marked: bytes | None = None
         if settings.tag or self._dropped is not None:
-            marked = mark_dropped(raw if raw is not None else dumps(record), record, why)
+            marked = marked_line(raw if raw is not None else dumps(record), record, why)
         if settings.explain:
             verb = "tagged" if settings.tag and not final else "dropped"
             self.messages.info(f"{place or self.intake.place}: {verb}: {'; '.join(why.explained())}")
@@ -309,6 +332,9 @@ class Pipeline:
         self._commit(failure)
         if self._progress is not None:  # its line makes room for the last one
             self._progress.stop()
+        if failure is not None:  # said here, so that the counts are what comes last
+            self.messages.error(str(failure))
+            failure.said = True
         self.messages.info(self.counts.summary())
         if failure is not None and failure is not error:
             raise failure
@@ -361,32 +387,6 @@ class Pipeline:
     def output_sha256(self) -> str:
         """The hash of what was written to the main output, where a manifest wants it."""
         return str(self._output_hash.hexdigest()) if self._output_hash is not None else ""
-
-
-def _refuse_collisions(settings: PipelineSettings, others: dict[str, str]) -> None:
-    """Refuse two outputs in one file, and a side output over a source. Raises UsageError."""
-    outputs = {
-        "--output": settings.output if settings.output != "-" else None,
-        "--rejects": settings.rejects,
-        "--dropped": settings.dropped,
-        "--report": settings.report,
-        "the manifest of --output": settings.output + ".manifest.json" if settings.output != "-" else None,
-        **others,
-    }
-    taken: dict[str, str] = {}
-    for option, name in outputs.items():
-        if name == "-" and settings.output == "-":
-            raise UsageError(f"{option} - would mix with the records on standard output; name a file")
-        if name is None or (os.path.exists(name) and not os.path.isfile(name)):
-            continue  # devices and pipes can be shared
-        path = os.path.realpath(name)
-        if path in taken:
-            raise UsageError(f"{taken[path]} and {option} are both '{name}'")
-        taken[path] = option
-    for source in settings.sources:
-        option = taken.get(os.path.realpath(source), "--output")
-        if option != "--output":
-            raise UsageError(f"{option} would replace the source '{source}'")
 
 
 def _best_effort(record: Record) -> bytes:

@@ -9,9 +9,9 @@ class PipelineSettings:
     """The shared options of a data command, as plain values."""
 
     __slots__ = (
-        "dropped", "explain", "field_map", "input_format", "limit", "line_buffered", "log_json",
-        "max_rejects", "otherwise", "output", "progress", "quiet", "rejects", "report", "resolved", "skip",
-        "slice", "sources", "split_on", "strict", "tag", "text_field", "verbose",
+        "config_files", "dropped", "explain", "field_map", "input_format", "limit", "line_buffered",
+        "log_json", "max_rejects", "otherwise", "output", "progress", "quiet", "rejects", "report",
+        "resolved", "skip", "slice", "sources", "split_on", "strict", "tag", "text_field", "verbose",
     )  # fmt: skip
 
     def __init__(self, **values: Any) -> None:
@@ -38,5 +38,6 @@ class PipelineSettings:
         self.log_json = False
         self.progress = True
         self.resolved: dict[str, Any] = {}  # every option with its origin, for the manifest
+        self.config_files: list[str] = []  # that were read
         for name, value in values.items():
             setattr(self, name, value)

@@ -6,6 +6,7 @@ A file holds tables named after commands (`[bp-chatml]`); a `-c` file may be fla
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from bptools.core.errors import ConfigError
@@ -24,28 +25,70 @@ class Layered(NamedTuple):
     """What the configuration files say: {parameter: value}, {parameter: where}, and what to warn of.
 
     either: parameters of which only one can hold; a flag for one drops what a file says of the other.
+    files: those that were read.
     """
 
     values: dict[str, Any]
     origins: dict[str, str]
     warnings: list[str]
     either: tuple[tuple[str, str], ...] = ()
+    files: tuple[str, ...] = ()
 
 
-def load_dotenv(path: str = ".env") -> None:
-    """Put the BP_* lines of ./.env into the environment, where the environment does not have them."""
+_dotenv: dict[str, str] = {}  # what ./.env has set: FILE:LINE
+
+
+def load_dotenv(path: str = ".env") -> str | None:
+    """Put the BP_* lines of ./.env into the environment, where the environment does not have them.
+
+    Returns a warning if a line is no assignment, which may be one that was meant to be.
+    """
     try:
         with open(path, encoding="utf-8") as file:
             lines = file.read().split("\n")
     except (OSError, UnicodeDecodeError):
-        return
-    for line in lines:
+        return None
+    odd: list[int] = []
+    quote = ""  # in which a value goes on over several lines, as other tools have it
+    for number, line in enumerate(lines, 1):
         name, equals, value = line.strip().removeprefix("export ").partition("=")
         name, value = name.strip(), value.strip()
         if equals and name.startswith("BP_"):
             if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
                 value = value[1:-1]
-            os.environ.setdefault(name, value)
+            if name not in os.environ:
+                os.environ[name] = value
+                _dotenv[name] = f"{path}:{number}"
+        if quote:
+            quote = "" if line.rstrip().endswith(quote) else quote
+        elif equals and name and not any(map(str.isspace, name)):
+            opened = value[:1] in ("'", '"') and (len(value) == 1 or value[-1] != value[0])
+            quote = value[0] if opened and any(value[0] in later for later in lines[number:]) else ""
+        elif line.strip() and not line.lstrip().startswith("#"):
+            odd.append(number)
+    if not odd:
+        return None
+    more = f", and {len(odd) - 1} more" if len(odd) > 1 else ""
+    return f"{path}:{odd[0]}: no assignment, ignored{more}; write BP_NAME=VALUE"
+
+
+class Origin(NamedTuple):
+    """Where a value comes from that no flag gave: what a message calls it, and whether that is a file."""
+
+    place: str
+    is_file: bool
+
+
+def origin_of(context: Any, parameter: str) -> Origin | None:
+    """Return where a parameter's value comes from; None for a flag or a default."""
+    source = context.get_parameter_source(parameter)
+    kind = source.name if source is not None else ""
+    variable = f"BP_{parameter.upper()}"
+    origin = context.meta.get("bptools.origins", {}).get(parameter, "configuration")
+    if kind == "ENVIRONMENT" or (kind == "DEFAULT_MAP" and origin == variable):
+        where = _dotenv.get(variable)
+        return Origin(f"{where}: {variable}" if where else variable, where is not None)
+    return Origin(f"{origin}: {parameter.replace('_', '-')}", True) if kind == "DEFAULT_MAP" else None
 
 
 def user_config_file() -> str:
@@ -70,7 +113,8 @@ def layered(command: str, config_files: list[str], known: set[str]) -> Layered:
         found: Layered = importlib.import_module(TRANSLATORS[command]).translate(layers, known)
     else:
         found = _merged(command, layers, known)
-    return found._replace(values={name: _plain(value) for name, value in found.values.items()})
+    plain = {name: _plain(value) for name, value in found.values.items()}
+    return found._replace(values=plain, files=tuple(path for path, _ in files))
 
 
 def _merged(command: str, layers: list[tuple[str, dict[str, Any]]], known: set[str]) -> Layered:
@@ -159,6 +203,27 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [str(item) for item in value]
     return value
+
+
+def listed_in_environment(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return {parameter: values} of repeatable options whose variable holds a JSON list of strings.
+
+    What is no such list is split at white space, as ever: `[a-z]+` is an expression.
+    """
+    import json
+
+    found: dict[str, list[str]] = {}
+    for name in names:
+        text = os.environ.get(f"BP_{name.upper()}", "")
+        if not text.lstrip().startswith("["):
+            continue
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+        if type(values) is list and all(type(value) is str for value in values):
+            found[name] = values
+    return found
 
 
 def nearest(key: str, known: set[str]) -> str:

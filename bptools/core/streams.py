@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from bptools.core.errors import InputError, MissingExtra, ReadWriteError
+from bptools.core.errors import InputError, ReadWriteError, Unavailable
 from bptools.core.records import Reject
 from bptools.core.sources.base import Source
 
@@ -178,7 +178,8 @@ class Decompressed(RawStream):
         except Exception as error:  # zlib.error, BadGzipFile, ZstdError: the modules share no base class
             if isinstance(error, OSError) and error.errno is not None:
                 raise
-            detail = str(error).lower() or type(error).__name__
+            # gzip ends its message in the bytes it found, as Python writes them
+            detail = str(error).partition(" (b")[0].lower() or type(error).__name__
             self._damage = Reject(f"corrupt-{self._name}", f"the {self._name} data is corrupt: {detail}")
         return b""
 
@@ -261,7 +262,7 @@ def _unzstd(raw: RawStream) -> RawStream:
         try:
             from backports import zstd  # type: ignore[no-redef, import-not-found, unused-ignore]
         except ImportError:
-            raise MissingExtra("backports.zstd", "zstd") from None
+            raise Unavailable("backports.zstd is not installed; pip install backports.zstd") from None
     below: io.BufferedReader[Any] = io.BufferedReader(raw, BUFFER_BYTES)
     return Decompressed(zstd.ZstdFile(below), "zstd", below, raw)
 

@@ -6,13 +6,15 @@ A field is named by its path (`bp.ppl`, `meta.lang`); a field whose own name hol
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bptools.chat.view import field_value
 from bptools.core.errors import UsageError
 from bptools.core.records import Record, decode_value, is_large, reparse_exact
 from bptools.quality.finding import Finding
+
+Judgement = Callable[["bytes | None", Record], "Finding | None"]
 
 
 def exact_value(raw: bytes | None, record: Record, path: str) -> Any:
@@ -41,16 +43,27 @@ class Range:
             raise UsageError(f"--range '{text}' has no bound")
         if self.low is not None and self.high is not None and self.low > self.high:
             raise UsageError(f"--range '{text}': {low} is more than {high}")
+        if not self.field.strip():
+            raise UsageError(f"--range '{text}' names no field")
         self.reason = f"range:{self.field}"
         self.limit = bounds
+        self.field_found: bool | None = None  # whether any record had a number there; None: no one was asked
+        self.broken: Judgement = self._broken_at_first
+        """Returns why a record is out of range; a field that is not there or no number is."""
 
     def value(self, raw: bytes | None, record: Record) -> int | float | None:
         """Return the number, exact also beyond 64 bits; None where there is no number."""
         value = exact_value(raw, record, self.field)
         return value if type(value) is int or type(value) is float else None
 
-    def broken(self, raw: bytes | None, record: Record) -> Finding | None:
-        """Return why the record is out of range; a field that is not there or no number is."""
+    def _broken_at_first(self, raw: bytes | None, record: Record) -> Finding | None:
+        """Note whether the field is there, until it is."""
+        self.field_found = self.value(raw, record) is not None
+        if self.field_found:
+            self.broken = self._broken
+        return self._broken(raw, record)
+
+    def _broken(self, raw: bytes | None, record: Record) -> Finding | None:
         value = self.value(raw, record)
         if value is None:
             return Finding(self.reason, field_value(record, self.field), self.limit)
@@ -73,9 +86,19 @@ class Where:
         self.limit = f"{'!=' if negated else '='}{'|'.join(values)}"
         self._texts = frozenset(values)
         self._scalars = [value for value in map(_scalar, values) if value is not _NONE]
+        self.field_found: bool | None = None  # whether any record had the field; None: no one was asked
+        absence = None in self._scalars  # which is asked for, then: it is no slip of the pen
+        self.broken: Judgement = self._broken if absence else self._broken_at_first
+        """Returns why a record is not wanted."""
 
-    def broken(self, raw: bytes | None, record: Record) -> Finding | None:
-        """Return why the record is not wanted."""
+    def _broken_at_first(self, raw: bytes | None, record: Record) -> Finding | None:
+        """Note whether the field is there, until it is."""
+        self.field_found = field_value(record, self.field) is not None
+        if self.field_found:
+            self.broken = self._broken
+        return self._broken(raw, record)
+
+    def _broken(self, raw: bytes | None, record: Record) -> Finding | None:
         value = exact_value(raw, record, self.field)
         if self._has(value) is not self.negated:
             return None
@@ -113,7 +136,7 @@ def parse_where(conditions: Sequence[str]) -> list[Where]:
         field, equals, value = text.partition("=")
         negated = field.endswith("!")
         field = field[:-1] if negated else field
-        if not equals or not field:
+        if not equals or not field.strip():
             raise UsageError(f"--where '{text}' is not FIELD=VALUE or FIELD!=VALUE")
         wanted.setdefault((field, negated), []).append(value)
     return [Where(field, values, negated) for (field, negated), values in wanted.items()]

@@ -39,6 +39,8 @@ def sieve(
     thorough: bool,
 ) -> Sieve:
     """Return the sieve that options ask for. Raises UsageError, InputError, MissingExtra."""
+    if not views.on.strip():
+        raise UsageError("--on is empty; name all, user, assistant, system, tool or a field")
     loaded = None
     if tokenizer is not None:
         if length["min_tokens"] is None and length["max_tokens"] is None:
@@ -112,6 +114,21 @@ def check(
         raise UsageError("--chunks cuts an ordered set; it needs --order or --shuffle")
     if group_by is not None and "--split" not in given:
         raise UsageError("--group-by keeps the groups of --split together")
+    for name, field in {**orders, **splits, "--group-by": group_by}.items():
+        if type(field) is str and not field.strip():
+            raise UsageError(f"{name} is empty; name a field")
+
+
+def warn_of_unused(pipe: Pipeline, given: Mapping[str, object]) -> None:
+    """Warn of options that have no effect; `given` are the values of those that others are for."""
+    drawn = ("--sample", "--shuffle", "--split")
+    for needed, options in (
+        (("--redact",), ("--phone-region",)),
+        (("--language",), ("--min-language-score",)),
+        (drawn, ("--seed",)),
+    ):
+        if not any(given[name] for name in needed):
+            pipe.warn_of_unused(options, " or ".join(filter(None, (", ".join(needed[:-1]), needed[-1]))))
 
 
 def redactor(kinds: str, region: str) -> Redactor:
@@ -141,9 +158,11 @@ def run(pipe: Pipeline, sieve: Sieve, shaping: Shaping | None) -> None:
     finally:
         if measures is not None:
             pipe.report_fields["distributions"] = measures.as_json()
+    absent = sieve.absent()
     if shaping is not None:
         shaping.finish()
-    _warn_of_absent(pipe, sieve)
+        absent += shaping.absent()
+    _warn_of_absent(pipe, absent)
 
 
 def show_stats(pipe: Pipeline, sieve: Sieve) -> None:
@@ -174,12 +193,15 @@ def show_stats(pipe: Pipeline, sieve: Sieve) -> None:
         lines.append(f"reasons: {by_count(reasons)}")
     for line in [*lines, "", *measures.lines()]:
         pipe.write_line(line.encode("utf-8", "backslashreplace") + b"\n")
+    _warn_of_absent(pipe, sieve.absent())
 
 
-def _warn_of_absent(pipe: Pipeline, sieve: Sieve) -> None:
-    """Say when no record had the field that --on names: it may be a slip of the pen."""
-    if sieve.views.field_found is False:
-        pipe.messages.warn(f"no record has the field '{sieve.views.on}' that --on names")
+def _warn_of_absent(pipe: Pipeline, absent: Sequence[tuple[str, str]]) -> None:
+    """Say when no record had the field that an option names: it may be a slip of the pen."""
+    for option, field in absent:
+        number = option in ("--range", "--order")
+        found = f"a number in '{field}', which" if number else f"the field '{field}' that"
+        pipe.messages.warn(f"no record has {found} {option} names")
 
 
 def _measured(judge: Judge, measures: Measures) -> Judge:

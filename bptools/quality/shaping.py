@@ -45,6 +45,13 @@ class Shaping:
         self._sort_key: Callable[[bytes, Record], int | float] = lambda line, record: 0
         self._sink: Sink = self._write
         self._chunks = 0
+        self._ordered_by = ""
+        self._number_found: bool | None = (
+            None  # whether any record had a number there; None: no one was asked
+        )
+        self._split_by: str | None = None
+        self._group_by: str | None = None
+        self._ungrouped = 0  # records without the field of --group-by
         self._folder: OutputFolder | None = None
 
     # what is wanted
@@ -81,7 +88,18 @@ class Shaping:
 
             self._sort_by(self._by_text(approximate_tokens, sign))
         else:
-            self._sort_by(lambda line, record: _number(field_value(record, by), sign))
+            self._ordered_by = by
+
+            def by_number(line: bytes, record: Record) -> float:
+                return _number(field_value(record, by), sign)
+
+            def at_first(line: bytes, record: Record) -> float:
+                self._number_found = type(field_value(record, by)) in (int, float)
+                if self._number_found:
+                    self._sort_key = by_number  # from here on nobody asks
+                return by_number(line, record)
+
+            self._sort_by(at_first)
 
     def _sort_by(self, key: Callable[[bytes, Record], int | float]) -> None:
         self._sorter = SortedSpill()
@@ -105,8 +123,10 @@ class Shaping:
         self._pipe.write_into(self._folder)
         if parts is not None:
             self._folder.declare(f"{name}.jsonl" for name, _ in parts)
+            self._group_by = group_by
             self._sink = self._to_side(parts, group_by)
         elif split_by is not None:
+            self._split_by = split_by
             self._sink = self._to_value(split_by)
         elif chunks is not None:
             from bptools.quality.difficulty import chunk_name
@@ -122,7 +142,11 @@ class Shaping:
 
         def put(line: bytes, record: Record) -> None:
             value = exact_value(line, record, field)
-            key = self._key(line, record) if value is None else group_key(value)
+            if value is None:
+                self._ungrouped += 1
+                key = self._key(line, record)
+            else:
+                key = group_key(value)
             self._put(f"{sides.side(key)}.jsonl", line)
 
         return put
@@ -199,6 +223,18 @@ class Shaping:
         if self._redactor is not None:
             notes = self._pipe.counts.notes
             notes.update({f"redacted-{kind}": count for kind, count in self._redactor.counts.items()})
+
+    def absent(self) -> list[tuple[str, str]]:
+        """Return (option, field) of those that no record had. Call it after `finish`."""
+        from bptools.quality.split import MISSING, file_name
+
+        absent = [("--order", self._ordered_by)] if self._number_found is False else []
+        files = [*self._folder.files()] if self._folder is not None else []
+        if self._split_by is not None and files == [f"{file_name(MISSING)}.jsonl"]:
+            absent.append(("--split-by", self._split_by))
+        if self._group_by is not None and 0 < self._ungrouped == self._pipe.counts.out:
+            absent.append(("--group-by", self._group_by))
+        return absent
 
     def _finish_sample(self, sample: Reservoir) -> None:
         places = iter(self._places)

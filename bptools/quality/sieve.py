@@ -52,6 +52,7 @@ class Sieve:
         self.language = language
         self.rules = rules
         self.thorough = thorough
+        self._wheres = wheres
         self._conditions: list[Marked | Where | Range] = [
             *([Marked()] if drop_marked else []),
             *wheres,
@@ -101,6 +102,13 @@ class Sieve:
         if self.thorough or self._conditions or self._of_text or not self._of_turns:
             return self.judge
         return self.structure.quick(self.views, _first_of, lambda record: self.judge(None, record))
+
+    def absent(self) -> list[tuple[str, str]]:
+        """Return (option, field) of those that no record had, if any record was asked for it."""
+        asked = [("--on", self.views.on, self.views.field_found)]
+        asked += [("--where", where.field, where.field_found) for where in self._wheres]
+        asked += [("--range", bounds.field, bounds.field_found) for bounds in self.ranges]
+        return list(dict.fromkeys((option, field) for option, field, found in asked if found is False))
 
     def _judge_thoroughly(self, raw: bytes | None, record: Record) -> Drop | Reject | None:
         findings: list[Finding] = []

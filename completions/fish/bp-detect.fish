@@ -78,7 +78,7 @@ complete -c bp-detect -n _shtab_bp_detect_using -s c -l config -xka "(__fish_com
 complete -c bp-detect -n _shtab_bp_detect_using -l show-config -d 'Print every option with its origin, and stop'
 complete -c bp-detect -n _shtab_bp_detect_using -l log-format -xka "text json" -d 'How messages are written'
 complete -c bp-detect -n _shtab_bp_detect_using -s q -l quiet -d 'Errors and rejects only'
-complete -c bp-detect -n _shtab_bp_detect_using -s v -l verbose -d 'Explain decisions'
+complete -c bp-detect -n _shtab_bp_detect_using -s v -l verbose -d 'Name the files in folders that are passed over'
 complete -c bp-detect -n _shtab_bp_detect_using -l version -d 'Print the version, and stop'
 complete -c bp-detect -n _shtab_bp_detect_using -s h -l help -d 'Show this message and exit'
 complete -c bp-detect -n '_shtab_bp_detect_using; and test $_shtab_bp_detect_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'Files, folders, globs, hf:NAME or -'

@@ -109,7 +109,9 @@ def test_quiet_is_silent_on_success(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", DATA_COMMANDS)
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_signals_leave_no_target_and_no_litter(name: str, number: int, code: int, tmp_path: Path) -> None:
     process = subprocess.Popen(
         invocation(name, "-o", "out.jsonl", "--rejects", "bad.jsonl"),
@@ -125,7 +127,8 @@ def test_signals_leave_no_target_and_no_litter(name: str, number: int, code: int
     process.send_signal(number)
     assert process.wait(30) == code
     process.stdin.close()
-    one_line(process.stderr.read(), name)
+    said = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}[number]
+    assert one_line(process.stderr.read(), name) == f"{name}: {said}"
     process.stderr.close()
     assert list(tmp_path.iterdir()) == []
 
@@ -153,6 +156,106 @@ def test_outputs_do_not_replace_each_other_or_a_source(name: str, tmp_path: Path
     assert "--output and --rejects are both 'b'" in one_line(outcome.stderr, name)
     assert (tmp_path / "a.jsonl").read_bytes() == GOOD
     assert run(name, "a.jsonl", "--rejects", "/dev/null", "--report", "/dev/null", cwd=tmp_path).code == 0
+
+
+@pytest.mark.parametrize("name", DATA_COMMANDS)
+def test_nothing_that_is_read_is_replaced(name: str, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jsonl").write_bytes(GOOD)
+    (tmp_path / "a.yaml").write_text("skip: 0\n")
+    os.link(tmp_path / "in" / "a.jsonl", tmp_path / "same.jsonl")
+    before = sorted(tmp_path.rglob("*"))
+    for source in ("in", "in/*.jsonl", "in/a.jsonl"):
+        for target in ("in/a.jsonl", "same.jsonl"):
+            outcome = run(name, source, "--rejects", target, cwd=tmp_path)
+            assert outcome.code == 2
+            assert "--rejects would replace the source 'in/a.jsonl'" in one_line(outcome.stderr, name)
+    assert run(name, "in/a.jsonl", "-c", "a.yaml", "-o", "a.yaml", cwd=tmp_path).code == 2
+    with open(tmp_path / "in" / "a.jsonl", "rb") as redirected:
+        done = subprocess.run(
+            invocation(name, "--report", "in/a.jsonl"), stdin=redirected, stderr=subprocess.PIPE, cwd=tmp_path,
+            env=environment(str(tmp_path)), timeout=30,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert b"--report would replace the source" in done.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (tmp_path / "in" / "a.jsonl").read_bytes() == GOOD
+
+
+@pytest.mark.parametrize("name", DATA_COMMANDS)
+def test_no_output_is_put_where_the_next_run_reads(name: str, tmp_path: Path) -> None:
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    (tmp_path / "in" / "a.jsonl").write_bytes(GOOD)
+    (tmp_path / "link").symlink_to("in")
+    for option, file in [("-o", "in/b.jsonl"), ("--rejects", "in/deep/b.jsonl"), ("--report", "link/b.json")]:
+        outcome = run(name, "in", option, file, cwd=tmp_path)
+        assert outcome.code == 2
+        assert f"{option} lies in the source folder 'in', and the next run would read it" in one_line(
+            outcome.stderr, name
+        )
+    for pattern in ("in/*.jsonl", "i?", "**/b.*"):
+        outcome = run(name, pattern, "-o", "in/b.jsonl", cwd=tmp_path)
+        assert outcome.code == 2
+        assert f"-o is matched by the source pattern '{pattern}'" in one_line(outcome.stderr, name)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.jsonl", "deep", "in", "link"]
+    for file in ("in/.b.jsonl", "in/b.log", "b.jsonl"):  # which nobody reads
+        assert run(name, "in", "-o", file, cwd=tmp_path).code == 0
+
+
+@pytest.mark.parametrize("name", DATA_COMMANDS)
+def test_an_empty_name_is_no_output(name: str, tmp_path: Path) -> None:
+    outcome = run(name, "-o", "", cwd=tmp_path)
+    assert outcome.code == 2
+    assert "--output is empty; - is standard output" in one_line(outcome.stderr, name)
+    outcome = run(name, "--rejects", "", cwd=tmp_path)
+    assert outcome.code == 2
+    assert "--rejects is empty; name a file" in one_line(outcome.stderr, name)
+
+
+@pytest.mark.parametrize("name", READING_COMMANDS)
+def test_a_bad_value_is_named_by_its_origin(name: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("skip: x\n")
+    outcome = run(name, "-c", "a.yaml", cwd=tmp_path)
+    assert outcome.code == 78
+    assert ": a.yaml: skip: 'x' is not" in one_line(outcome.stderr, name)
+    (tmp_path / "a.yaml").write_text("max-rejects: x\n")
+    outcome = run(name, "-c", "a.yaml", cwd=tmp_path)
+    assert outcome.code == 78
+    assert ": a.yaml: --max-rejects 'x'" in one_line(outcome.stderr, name)
+    outcome = run(name, cwd=tmp_path, env={"BP_SKIP": "x"})
+    assert outcome.code == 2
+    assert ": BP_SKIP: 'x' is not" in one_line(outcome.stderr, name)
+    (tmp_path / ".env").write_text("BP_SKIP=x\n")
+    outcome = run(name, cwd=tmp_path)
+    assert outcome.code == 78
+    assert ": .env:1: BP_SKIP: 'x' is not" in one_line(outcome.stderr, name)
+
+
+@pytest.mark.parametrize("name", DATA_COMMANDS)
+def test_a_line_of_dotenv_that_is_no_assignment(name: str, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text('# a\n\nexport KEY="a\nb c"\nBP_SKIP 3\nBP_SKIP: 3\nBP_QUIET=1\n')
+    outcome = run(name, stdin=GOOD, cwd=tmp_path)
+    assert outcome.code == 0
+    assert ".env:5: no assignment, ignored, and 1 more" in one_line(outcome.stderr, name)
+
+
+@pytest.mark.parametrize("name", DATA_COMMANDS)
+def test_variables_of_repeatable_options(name: str, tmp_path: Path) -> None:
+    def shown(value: str) -> str:
+        text = run(name, "--show-config", cwd=tmp_path, env={"BP_MAP": value}).stdout.decode()
+        return next(line for line in text.splitlines() if line.startswith("map = "))
+
+    assert shown("a=b c=d") == 'map = ["a=b", "c=d"]  # BP_MAP'
+    assert shown('["a=b c", "d=e"]') == 'map = ["a=b c", "d=e"]  # BP_MAP'
+    assert shown("[a=b]") == 'map = ["[a=b]"]  # BP_MAP'
+
+
+@pytest.mark.parametrize("name", DATA_COMMANDS)
+@pytest.mark.parametrize("options", [[], ["--strict"]])
+def test_the_counts_come_last(name: str, options: list[str], tmp_path: Path) -> None:
+    outcome = run(name, *options, stdin=GOOD + b"bad\n" * 30, cwd=tmp_path)
+    assert outcome.code == 65
+    assert " in, " in outcome.stderr.decode().splitlines()[-1]
 
 
 @pytest.mark.parametrize("name", DATA_COMMANDS)
@@ -205,5 +308,5 @@ def test_json_messages_are_json(name: str, tmp_path: Path) -> None:
 
     outcome = run(name, "--log-format", "json", stdin=b"bad\n", cwd=tmp_path)
     messages = [json.loads(line) for line in outcome.stderr.splitlines()]
-    assert [message["level"] for message in messages] == ["warning", "info", "error"]
+    assert [message["level"] for message in messages] == ["warning", "error", "info"]
     assert all(message["command"] == name for message in messages)

@@ -25,7 +25,7 @@ def test_counts_add_up_rejects_are_named_and_stdout_is_records(name: str, tmp_pa
     outcome = run(name, "--report", "report.json", stdin=stdin, cwd=tmp_path, env=ONE_THREAD)
     assert outcome.code == 65
     assert len([json.loads(line) for line in outcome.stdout.splitlines()]) == 3
-    *_, summary, verdict = outcome.stderr.decode().splitlines()
+    *_, verdict, summary = outcome.stderr.decode().splitlines()
     assert summary == f"{name}: 5 in, 3 out, 0 dropped, 2 rejected"
     assert "--max-rejects 2 tolerates them" in verdict
     assert outcome.stderr.startswith(f"{name}: <stdin>:4: invalid-json".encode())

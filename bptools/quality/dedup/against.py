@@ -52,6 +52,7 @@ def read_against(
     intake = Intake(how, counts, pipe.messages, refuse, hashing=False)
     intake.coerce = pipe.intake.coerce
     seen, places = Seen(), []
+    content.passing_marked = False  # nothing of these goes out, so that nothing can be lost with them
     for raws, records in intake.batches():
         for row in range(len(records)):
             intake.locate(row)
@@ -63,6 +64,7 @@ def read_against(
         if len(places) >= _AT_ONCE:
             _add(seen, places, content, profiler, known, originals)
             seen, places = Seen(), []
+    content.passing_marked = True
     _add(seen, places, content, profiler, known, originals)
     return counts.read
 

@@ -3,7 +3,8 @@
     content = Content(Views(), on="all", exact="content", near=True)
     seen = content.look(raws, records)      # seen.keys, seen.texts, seen.absent, seen.objections
 
-A record without the selected content has neither: it is like no other.
+A record without the selected content has neither: it is like no other. Neither has one that is marked in
+`bp.drop`, for it may go later, and the copy that was dropped for it would be lost with it.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ class Content:
         self.exact = exact
         self.near = near
         self.field_found: bool | None = None  # whether any record had the field; None: no field is selected
+        self.passing_marked = True  # False: marked records are looked at like others
         self._views = views
         self._idents = ContentKeys(views)
         self._digest = xxh3_128_digest()
@@ -163,7 +165,7 @@ class Content:
         private = self._private
         converted = self._views.converted_messages
         known: list[str] = []
-        chat = False
+        chat = with_bp = False
         count, other = -1, ""  # of chats: how many fields, and the one beside the messages
         for line in lines:
             record = parse(line)
@@ -171,11 +173,11 @@ class Content:
                 if len(record) != count or other not in record:  # 50 ns, where comparing all names takes 150
                     fields = [*record]
                     if fields != known:
-                        known, chat = fields, self._is_chat(fields)
+                        known, chat, with_bp = fields, self._is_chat(fields), "bp" in record
                         few = chat and len(fields) <= 2 and self._is_chat(fields[::-1])
                         count, other = (len(fields), _beside_messages(fields)) if few else (-1, "")
                 messages = record["messages"] if chat else converted(record)
-                if messages:
+                if messages and not (with_bp and "drop" in record["bp"] and is_marked(record)):
                     if len(messages) == 2:
                         asks, says = messages
                         if (
@@ -234,7 +236,8 @@ class Content:
         text = ""
         number = len(seen.digests)
         try:
-            key, text = self._look_at_one(raw, record)
+            if not ("bp" in record and self.passing_marked and is_marked(record)):
+                key, text = self._look_at_one(raw, record)
         except (Reject, Drop) as why:
             seen.objections[number] = why
         if key is None:
@@ -295,6 +298,13 @@ class Content:
             except (KeyError, TypeError, UnicodeEncodeError):
                 pass
         return self._digest(canonical_json(content))
+
+
+def is_marked(record: Record) -> bool:
+    """Return whether an earlier --tag left a reason in `bp.drop`. ChatLines takes none of these lines."""
+    marks = record.get("bp")
+    notes = marks.get("drop") if type(marks) is dict else None
+    return type(notes) is list and bool(notes)
 
 
 def _beside_messages(fields: list[str]) -> str:

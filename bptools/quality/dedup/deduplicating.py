@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from itertools import compress
 from typing import TYPE_CHECKING
 
 from bptools.core.errors import UsageError
@@ -104,7 +103,7 @@ def run(pipe: Pipeline, views: Views, wanted: Wanted) -> None:
     if signatures is not None and near is not None:
         signatures.write(near, originals, first)
     if settings.report is not None:
-        pipe.report_fields["duplicates"] = findings.as_json(originals)
+        pipe.report_fields["duplicates"] = findings.as_json(originals, pipe.refused)
     warning = findings.warning()
     if warning is not None:
         pipe.messages.warn(warning)
@@ -147,15 +146,19 @@ def _open_index(pipe: Pipeline, wanted: Wanted, known: RecordedKnown, originals:
 
 
 def _check(pipe: Pipeline, wanted: Wanted) -> None:
-    """Refuse options that make no sense together. Raises UsageError."""
+    """Refuse options that make no sense together, and warn of those without effect. Raises UsageError.
+
+    What asks for something that there will not be (a file, a limit) is refused; what only tunes is not.
+    """
+    if not wanted.on.strip():
+        raise UsageError("--on is empty; name all, user, assistant, system, tool or a field")
     if not 0 < wanted.threshold <= 1:
         raise UsageError(f"--threshold {wanted.threshold} is no similarity from 0.05 to 1")
     _check_against(pipe.settings.sources, wanted.against)
     if wanted.signatures is not None and pipe.settings.limit is not None:
         raise UsageError("--signatures are of a whole input; cut it with --slice, not with --limit")
     if not wanted.minhash:
-        for name in compress(("--threshold", "--ngram"), (wanted.threshold != 0.7, wanted.ngram != 5)):
-            pipe.messages.warn(f"{name} is for --minhash, which is not given")
+        pipe.warn_of_unused(("--threshold", "--ngram", "--jobs", "--seed"), "--minhash")
         if wanted.signatures is not None:
             raise UsageError("--signatures are those of --minhash; give it too")
         if wanted.max_memory is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,8 +74,10 @@ class Findings:
         numbers = np.flatnonzero(self._copies)
         return {**dict(zip(numbers.tolist(), self._copies[numbers].tolist())), **self._many}
 
-    def as_json(self, originals: Originals) -> dict[str, Any]:
-        """Return the field `duplicates` of the report."""
+    def as_json(self, originals: Originals, refused: Mapping[str, int]) -> dict[str, Any]:
+        """Return the field `duplicates` of the report. `refused`: lines of sources that are no records."""
+        for name, lines in refused.items():
+            self._sources.setdefault(name, [0, 0, 0])[0] += lines
         exact = sum(source[1] for source in self._sources.values())
         near = sum(source[2] for source in self._sources.values())
         copies = self.copies()
