@@ -56,7 +56,7 @@ class Pipeline:
         self._outputs: list[Output] = []
         if settings.tag and settings.dropped is not None and settings.limit is None:
             # with --limit a step that holds records back drops what is beyond it, also under --tag
-            raise UsageError("--tag passes on what --dropped would keep; take one")
+            self.messages.warn("--dropped stays empty under --tag, which passes on what would be dropped")
         self._collisions = Collisions(settings)
         self._rejects = RejectLog(
             self.messages,

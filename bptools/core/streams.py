@@ -281,13 +281,17 @@ def _has_arrived(fd: int) -> bool:
 
 
 def allow_descriptors(count: int) -> None:
-    """Let this many files be open besides the usual ones, as far as the system lets us."""
+    """Let this many files be open besides those that are, as far as the system lets us."""
     try:
         import resource
     except ImportError:  # Windows
         return
+    try:
+        here = len(os.listdir("/dev/fd"))
+    except OSError:
+        here = 0
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count + _SPARE_DESCRIPTORS
+    wanted = count + here + _SPARE_DESCRIPTORS
     if soft != resource.RLIM_INFINITY and soft < wanted:
         wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         with contextlib.suppress(ValueError, OSError):
