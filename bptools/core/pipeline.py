@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bptools import __version__
 from bptools.core.collisions import Collisions
-from bptools.core.errors import BpError, DataError, UsageError
+from bptools.core.errors import BpError, DataError
 from bptools.core.intake import Intake, Item
 from bptools.core.marking import marked_line
 from bptools.core.messages import Messages
