@@ -138,15 +138,15 @@ def test_more_files_than_a_process_may_usually_open(tmp_path: Path) -> None:
     sets = made(3, 1)
     path, ends, sums = written(tmp_path, "a", sets)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) + 40, hard))
     file = ShingleFile()
     try:
         for _ in range(300):
             file.attach(path, ends, sums)
         assert plain(file.read(np.arange(900))) == sets * 300
     finally:
-        file.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        file.close()
 
 
 def test_short_reads_are_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
