@@ -119,7 +119,8 @@ def test_signals_leave_no_target_and_no_litter(name: str, number: int, code: int
         stderr=subprocess.PIPE,
         cwd=tmp_path,
         env=environment(str(tmp_path)),
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # nohup and background jobs ignore some
+        # nohup and jobs in the background ignore some of them
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # noqa: PLW1509
     )
     assert process.stdin and process.stderr
     process.stdin.write(GOOD * 1000)
