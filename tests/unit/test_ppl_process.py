@@ -306,6 +306,7 @@ def test_no_model_is_loaded_for_nothing(tmp_path: Path) -> None:
     environ = {**environment(str(tmp_path)), "PYTHONPROFILEIMPORTTIME": "1"}
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"")  # that there are none is said at once
     for data in (b"", b"\n\n", b"{broken\n"):
         done = subprocess.run(
             [str(ROOT / "bin" / "bp-ppl"), "--model", "model", "--keep", "5:95", "--max-rejects", "1", "--cache", "scores"],
