@@ -129,7 +129,7 @@ def test_the_tutorial_runs_as_it_stands(tmp_path: Path) -> None:
     (tmp_path / "bptools.toml").write_text("[bp-train]\nsteps = 8\n")
     done = shell("\n".join(shown), tmp_path)
     assert done.returncode == 0, done.stderr.decode()
-    for made in ("rejects.jsonl", "copies.jsonl", "odd.jsonl", "bot/report.html", "answers.jsonl"):
+    for made in ("rejects.jsonl", "copies.jsonl", "odd.jsonl", "bot/report.html", "nightly/answers.jsonl"):
         assert (tmp_path / made).stat().st_size, made
 
 
