@@ -8,6 +8,7 @@ from bptools.chat import comparison, preference
 from bptools.chat import fields as names_of
 from bptools.chat.roles import fold
 from bptools.core.errors import UsageError
+from bptools.core.suggesting import did_you_mean
 
 _USUAL = ("messages", "instruction", "input", "output", "prompt", "completion", "chosen", "rejected", "text")
 _ALONE = ("choices", "answerkey", "answers", "instances", "completions", "labels")
@@ -46,8 +47,5 @@ def check_fields(names: Iterable[str]) -> None:
         folded = fold(name)
         if folded in known or folded.endswith("_trace"):  # a conversation, however it is called before that
             continue
-        from difflib import get_close_matches
-
-        near = get_close_matches(folded, sorted(known), 1)
-        hint = f"did you mean {near[0]}?" if near else f"known ones are {', '.join(_USUAL)}, ..."
-        raise UsageError(f"--map: '{name}' is no known field; {hint}")
+        meant = did_you_mean(name, known, f"; known ones are {', '.join(_USUAL)}, ...")
+        raise UsageError(f"--map: '{name}' is no known field{meant}")

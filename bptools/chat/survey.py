@@ -129,7 +129,8 @@ def _judge(
     convertible = profile.convertible
     profile.add(record, line, offset, raw, weight)
     if profile.convertible == convertible:
-        pipe.note_reject(profile.last_reject, line, dumps_report(record) if raw is None else raw)
+        place = (pipe.intake.source.name, line)
+        pipe.note_reject(profile.last_reject, place, dumps_report(record) if raw is None else raw, offset)
     else:
         pipe.counts.out += 1
 
@@ -145,7 +146,7 @@ def _count_refused(
 ) -> None:
     pipe.counts.read += 1
     profile.refuse(why, line, offset, weight)
-    pipe.note_reject(why, line, raw)
+    pipe.note_reject(why, (pipe.intake.source.name, line), raw, offset)
 
 
 def _file_facts(pipe: Pipeline) -> dict[str, Any]:

@@ -8,14 +8,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, Literal, NoReturn, Optional
 
+from bptools.commands.shared import RoleMap, Text
 from bptools.core import cli
 from bptools.core.errors import UsageError
 from bptools.core.options import data_command, option, pairs
 from bptools.core.pipeline import Pipeline, Transformation
 
 app = cli.command_app()
-Text = Optional[str]
-Pairs = Optional[list[str]]
 
 
 @app.command(cls=cli.PlainCommand)
@@ -33,9 +32,7 @@ def chatml(
     system_default: Annotated[
         Text, option("--system-default", metavar="TEXT", help="Set the system prompt where there is none.")
     ] = None,
-    role_map: Annotated[
-        Pairs, option("--role-map", metavar="NAME=ROLE", help="Say what an unknown role is; may be repeated.")
-    ] = None,
+    role_map: RoleMap = None,
     alpaca_join: Annotated[
         str, option("--alpaca-join", metavar="TEXT", help=r"Between instruction and input; \n is a newline.")
     ] = r"\n\n",

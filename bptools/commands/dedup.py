@@ -5,15 +5,14 @@ cat raw.jsonl | bp-chatml | bp-dedup --minhash > clean.jsonl
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NoReturn, Optional
+from typing import Annotated, Literal, NoReturn
 
+from bptools.commands.shared import RoleMap, Text, Texts
 from bptools.core import cli
 from bptools.core.options import data_command, option, pairs
 from bptools.core.pipeline import Pipeline
 
 app = cli.command_app()
-Text = Optional[str]
-Texts = Optional[list[str]]
 
 
 @app.command(cls=cli.PlainCommand)
@@ -33,7 +32,7 @@ def dedup(
     jobs: Annotated[int, option("--jobs", "-j", min=1, metavar="N", help="Cores to use for --minhash.")] = 1,
     signatures: Annotated[Text, option("--signatures", metavar="FILE", help="Write the signatures of what stays to FILE, for datasketch.")] = None,
     seed: Annotated[int, option("--seed", min=0, max=(1 << 32) - 1, metavar="N", help="What the permutations are drawn by.")] = 1,
-    role_map: Annotated[Texts, option("--role-map", metavar="NAME=ROLE", help="Say what an unknown role is; may be repeated.")] = None,
+    role_map: RoleMap = None,
 ) -> None:  # fmt: skip
     """Drop exact duplicates, and near ones with --minhash; keep the first."""
     import os

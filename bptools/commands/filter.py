@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, NoReturn, Optional
 
+from bptools.commands.shared import Number, RoleMap, Text, Texts
 from bptools.core import cli
 from bptools.core.errors import UsageError
 from bptools.core.options import data_command, option, pairs
 from bptools.core.pipeline import Pipeline
 
 app = cli.command_app()
-Text = Optional[str]
-Number = Optional[int]
-Texts = Optional[list[str]]
 
 
 @app.command(cls=cli.PlainCommand)
@@ -35,7 +33,7 @@ def filter_records(
     ends_with: Annotated[Optional[Literal["user", "assistant", "system", "tool"]], option("--ends-with", help="Drop conversations that another role ends.")] = None,
     no_empty_turns: Annotated[bool, option("--no-empty-turns", help="Drop conversations with a blank turn.")] = False,
     on: Annotated[str, option("--on", metavar="WHAT", help="The text that is judged: all, user, assistant, system, tool, or a field.")] = "all",
-    role_map: Annotated[Texts, option("--role-map", metavar="NAME=ROLE", help="Say what an unknown role is; may be repeated.")] = None,
+    role_map: RoleMap = None,
     keep_match: Annotated[Texts, option("--keep-match", metavar="REGEX", help="Drop texts in which no such expression is found; may be repeated.")] = None,
     drop_match: Annotated[Texts, option("--drop-match", metavar="REGEX", help="Drop texts in which one is found; may be repeated.")] = None,
     range: Annotated[Texts, option("--range", metavar="FIELD=LO:HI", help="Drop what has no number from LO to HI in a field; may be repeated.")] = None,

@@ -7,15 +7,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, NoReturn, Optional
 
+from bptools.commands.shared import (
+    ChatTemplate,
+    Device,
+    Revision,
+    RoleMap,
+    TemplateKwargs,
+    Text,
+    Texts,
+    WeightQuant,
+    WeightType,
+)
 from bptools.core import cli
 from bptools.core.errors import UsageError
 from bptools.core.options import data_command, json_values, option, pairs
 from bptools.core.pipeline import Pipeline
-from bptools.models.devices import Dtype
 
 app = cli.command_app()
-Text = Optional[str]
-Texts = Optional[list[str]]
 
 
 @app.command(cls=cli.PlainCommand)
@@ -24,13 +32,13 @@ def generate(
     pipe: Pipeline,
     model: Annotated[Texts, option("--model", metavar="MODEL", help="nano, a folder, a preset, or OWNER/NAME of the hub; default: nano, or the base of --adapter; may be repeated.")] = None,
     adapter: Annotated[Texts, option("--adapter", metavar="DIR", help="A LoRA adapter on the model, or none for the model alone; may be repeated.")] = None,
-    revision: Annotated[Text, option("--revision", metavar="REV", help="The branch, tag or commit of a hub model.")] = None,
-    device: Annotated[str, option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    dtype: Annotated[Dtype, option("--dtype", help="The number format of the weights.")] = "auto",
-    quant: Annotated[Literal["none", "nf4", "int8"], option("--quant", help="Load the weights in 4 or 8 bits.")] = "none",
+    revision: Revision = None,
+    device: Device = "auto",
+    dtype: WeightType = "auto",
+    quant: WeightQuant = "none",
     system: Annotated[Text, option("--system", metavar="TEXT", help="The system prompt, in place of one that is there.")] = None,
-    chat_template: Annotated[str, option("--chat-template", metavar="TEMPLATE", help="auto, chatml, alpaca, llama3, mistral, gemma, zephyr, FILE or from:MODEL.")] = "auto",
-    template_kwargs: Annotated[Texts, option("--template-kwargs", metavar="NAME=VALUE", help="Something the template asks for, as enable_thinking=false; may be repeated.")] = None,
+    chat_template: ChatTemplate = "auto",
+    template_kwargs: TemplateKwargs = None,
     no_template: Annotated[bool, option("--no-template", help="Continue texts as they stand.")] = False,
     max_new_tokens: Annotated[int, option("--max-new-tokens", min=1, metavar="N", help="The longest answer, in tokens.")] = 512,
     temperature: Annotated[Optional[float], option("--temperature", min=0, max=10, metavar="T", help="0 is greedy; default: what the model's generation settings say, else greedy.")] = None,
@@ -42,7 +50,7 @@ def generate(
     batch_size: Annotated[int, option("--batch-size", min=1, max=1024, metavar="N", help="Answers made at once.")] = 8,
     score: Annotated[Optional[Literal["exact", "contains", "json", "regex"]], option("--score", help="Compare with the answer that was there; bp.match says the outcome.")] = None,
     check: Annotated[Text, option("--check", metavar="CONDITION", help="Exit with 1 if too few answers match, as in 'match>=.7'.")] = None,
-    role_map: Annotated[Texts, option("--role-map", metavar="NAME=ROLE", help="Say what an unknown role is; may be repeated.")] = None,
+    role_map: RoleMap = None,
 ) -> None:  # fmt: skip
     """Answer prompts: text or chat records in, records with a last assistant message out."""
     import os

@@ -7,16 +7,24 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, NoReturn, Optional
 
+from bptools.commands.shared import (
+    ChatTemplate,
+    Device,
+    Number,
+    Revision,
+    RoleMap,
+    TemplateKwargs,
+    Text,
+    Threads,
+    WeightQuant,
+    WeightType,
+)
 from bptools.core import cli
 from bptools.core.errors import UsageError
 from bptools.core.options import data_command, json_values, option, pairs
 from bptools.core.pipeline import Pipeline
-from bptools.models.devices import Dtype
 
 app = cli.command_app()
-Text = Optional[str]
-Texts = Optional[list[str]]
-Number = Optional[int]
 
 
 @app.command(cls=cli.PlainCommand)
@@ -33,19 +41,19 @@ def ppl(
     model: Annotated[Text, option("--model", metavar="MODEL", help="nano, a folder, a preset, or OWNER/NAME of the hub; default: nano, or the base of --adapter.")] = None,
     adapter: Annotated[Text, option("--adapter", metavar="DIR", help="A LoRA adapter on the model.")] = None,
     baseline: Annotated[Text, option("--baseline", metavar="MODEL", help="Score with another model too, or with none for the model without the adapter, and add bp.gain.")] = None,
-    revision: Annotated[Text, option("--revision", metavar="REV", help="The branch, tag or commit of a hub model.")] = None,
-    device: Annotated[str, option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    dtype: Annotated[Dtype, option("--dtype", help="The number format of the weights.")] = "auto",
-    quant: Annotated[Literal["none", "nf4", "int8"], option("--quant", help="Load the weights in 4 or 8 bits.")] = "none",
-    threads: Annotated[Number, option("--threads", min=1, metavar="N", help="Threads on a CPU; default: its idle cores.")] = None,
-    chat_template: Annotated[str, option("--chat-template", metavar="TEMPLATE", help="auto, chatml, alpaca, llama3, mistral, gemma, zephyr, FILE or from:MODEL.")] = "auto",
-    template_kwargs: Annotated[Texts, option("--template-kwargs", metavar="NAME=VALUE", help="Something the template asks for, as enable_thinking=false; may be repeated.")] = None,
+    revision: Revision = None,
+    device: Device = "auto",
+    dtype: WeightType = "auto",
+    quant: WeightQuant = "none",
+    threads: Threads = None,
+    chat_template: ChatTemplate = "auto",
+    template_kwargs: TemplateKwargs = None,
     no_template: Annotated[bool, option("--no-template", help="Score contents as they stand, a blank line between turns.")] = False,
     window: Annotated[Number, option("--window", min=2, metavar="N", help="Tokens read at once; default: what the model reads, at most 2048, of nano 512.")] = None,
     stride: Annotated[Number, option("--stride", min=1, metavar="N", help="Tokens by which windows advance; default: three quarters of --window.")] = None,
     batch_tokens: Annotated[int, option("--batch-tokens", min=1, metavar="N", help="Tokens in a batch, padding included.")] = 4096,
     cache: Annotated[Text, option("--cache", metavar="DIR", help="Keep scores in DIR, and take those that are there.")] = None,
-    role_map: Annotated[Texts, option("--role-map", metavar="NAME=ROLE", help="Say what an unknown role is; may be repeated.")] = None,
+    role_map: RoleMap = None,
 ) -> None:  # fmt: skip
     """Score records by their perplexity under a language model, and cut off what is too high or too low."""
     from bptools.chat import Options, as_conversation

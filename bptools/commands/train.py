@@ -7,15 +7,23 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, NoReturn, Optional
 
+from bptools.commands.shared import (
+    ChatTemplate,
+    Device,
+    Number,
+    Real,
+    Revision,
+    RoleMap,
+    TemplateKwargs,
+    Text,
+    Texts,
+    Threads,
+)
 from bptools.core import cli
 from bptools.core.options import option, reading_command
 from bptools.core.pipeline_settings import PipelineSettings
 
 app = cli.command_app()
-Text = Optional[str]
-Texts = Optional[list[str]]
-Number = Optional[int]
-Real = Optional[float]
 
 
 @app.command(cls=cli.PlainCommand)
@@ -24,7 +32,7 @@ def train(
     reading: PipelineSettings,
     preset: Annotated[Text, option("--preset", metavar="NAME", help="Train this model with the settings that suit it; bptools presets lists them.")] = None,
     model: Annotated[Text, option("--model", metavar="MODEL", help="Train this model: nano, a folder, or OWNER/NAME of the hub.")] = None,
-    revision: Annotated[Text, option("--revision", metavar="COMMIT", help="The commit, branch or tag of a model of the hub.")] = None,
+    revision: Revision = None,
     tokenizer: Annotated[Text, option("--tokenizer", metavar="FOLDER", help="Another tokenizer than the model's.")] = None,
     adapter: Annotated[Text, option("--adapter", metavar="FOLDER", help="Go on with this adapter instead of a fresh one.")] = None,
     method: Annotated[Optional[Literal["sft", "cpt", "dpo", "orpo", "kto", "pretrain"]], option("--method", help="How to learn; default: what the shape of the records asks for.")] = None,
@@ -42,18 +50,18 @@ def train(
     neftune: Annotated[Real, option("--neftune", "--neftune-noise-alpha", min=0, metavar="A", help="Add noise to the embeddings.")] = None,
     modules_to_save: Annotated[Texts, option("--modules-to-save", metavar="NAME", help="Train this module whole, for new words; may be repeated.")] = None,
     quant: Annotated[Literal["auto", "none", "nf4", "int8"], option("--quant", help="How the frozen weights are held on a GPU.")] = "auto",
-    device: Annotated[str, option("--device", metavar="NAME", help="auto, cuda, cuda:N, mps or cpu.")] = "auto",
+    device: Device = "auto",
     dtype: Annotated[Text, option("--dtype", metavar="TYPE", help="float32, bfloat16 or float16; default: what the device computes in.")] = None,
-    threads: Annotated[Number, option("--threads", min=1, metavar="N", help="Threads on a CPU; default: its idle cores.")] = None,
+    threads: Threads = None,
     trust_remote_code: Annotated[bool, option("--trust-remote-code", help="Run code that comes with the model; needs --revision.")] = False,
-    chat_template: Annotated[str, option("--chat-template", metavar="WHICH", help="auto, chatml, alpaca, llama3, mistral, gemma, zephyr, a file, or from:MODEL.")] = "auto",
-    template_kwargs: Annotated[Texts, option("--template-kwargs", metavar="NAME=VALUE", help="Something that the template asks for; may be repeated.")] = None,
+    chat_template: ChatTemplate = "auto",
+    template_kwargs: TemplateKwargs = None,
     max_length: Annotated[Number, option("--max-length", "--max-seq-length", min=8, metavar="N", help="Longest row in tokens.")] = None,
     long: Annotated[Optional[Literal["truncate", "drop", "split"]], option("--long", help="What to do with longer records.")] = None,
     packing: Annotated[Optional[bool], option("--packing/--no-packing", help="Put several records into one row.")] = None,
     loss_on: Annotated[Literal["assistant", "all"], option("--loss-on", help="What of a chat is learnt.")] = "assistant",
     max_records: Annotated[Number, option("--max-records", "--max-samples", min=1, metavar="N", help="Train on the first N records.")] = None,
-    role_map: Annotated[Texts, option("--role-map", metavar="NAME=ROLE", help="Say what an unknown role is; may be repeated.")] = None,
+    role_map: RoleMap = None,
     eval: Annotated[Texts, option("--eval", metavar="SOURCE", help="Evaluate on these records instead of a part of the others; may be repeated.")] = None,
     eval_split: Annotated[str, option("--eval-split", metavar="SHARE|N", help="How much to hold out for evaluation, at most 200 records of a share.")] = "2%",
     eval_every: Annotated[Text, option("--eval-every", "--eval-steps", metavar="N|at:N,N|never", help="Evaluate every N steps, or at these, and at the end; or never.")] = None,

@@ -1,9 +1,10 @@
-"""Keys of JSON values: XXH3 of their canonical form, the same on every platform and Python."""
+"""Keys of JSON values, XXH3 of their canonical form, the same on every platform; SHA-256 of files."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 
@@ -80,3 +81,20 @@ class _Text(str):
     """A piece of JSON that is written already."""
 
     __slots__ = ()
+
+
+def new_sha256() -> Any:
+    """Return an object of hashlib, which is loaded for those who need it."""
+    from hashlib import sha256
+
+    return sha256()
+
+
+def sha256_of(path: str, most: int | None = None) -> str:
+    """Return the SHA-256 of a file, or of its first `most` bytes, in hex. Raises OSError."""
+    digest, left = new_sha256(), most
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20 if left is None else min(1 << 20, left)):
+            digest.update(block)
+            left = None if left is None else left - len(block)
+    return str(digest.hexdigest())

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 from bptools.core.errors import UsageError
+from bptools.core.hashing import new_sha256
 from bptools.core.messages import Messages
 from bptools.core.pipeline_settings import PipelineSettings
 from bptools.core.records import Record, Reject
@@ -221,7 +222,7 @@ class Intake:
             self.input = None
             self.reader = HubReader(source.name, options, self._refused, self.coerce)
             return
-        digest = _new_hash() if self.hashing else None
+        digest = new_sha256() if self.hashing else None
         self.input = open_input(source, digest)
         if digest is not None:
             self._hashes.append((source.name, digest, self.input))
@@ -263,12 +264,6 @@ def _is_slow(source: Source) -> bool:
         return not stat.S_ISREG((os.fstat(0) if source.path is None else os.stat(source.path)).st_mode)
     except OSError:
         return True
-
-
-def _new_hash() -> Any:
-    import hashlib
-
-    return hashlib.sha256()
 
 
 def _bounds(skip: int, slice_text: str | None) -> tuple[int, int | None]:

@@ -45,19 +45,32 @@ def record_run(pipe: Pipeline) -> None:
         leave_in_ledger(manifest)
 
 
+def open_ledger() -> str | None:
+    """Return the folder that BP_LEDGER names, made if it is not there; None without. Raises OutputError.
+
+    Called before the first record too: a ledger that takes nothing is told before an output is replaced.
+    """
+    ledger = os.environ.get("BP_LEDGER")
+    if not ledger:
+        return None
+    try:
+        os.makedirs(ledger, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot create the ledger '{ledger}': {reason_of(error)}") from None
+    if not os.access(ledger, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write into the ledger '{ledger}'; BP_LEDGER names it")
+    return ledger
+
+
 def leave_in_ledger(manifest: dict[str, Any]) -> None:
     """Put a manifest into the ledger, where BP_LEDGER asks for one. Raises OutputError, ReadWriteError.
 
     It is called OUTPUT-COMMAND-INPUTS.json, digits of hashes before and after: two stages of one pipe may
     write the same bytes, and neither may take the other's place.
     """
-    ledger = os.environ.get("BP_LEDGER")
-    if not ledger:
+    ledger = open_ledger()
+    if ledger is None:
         return
-    try:
-        os.makedirs(ledger, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot create the ledger '{ledger}': {reason_of(error)}") from None
     name = f"{_sha256_of(manifest)[:16]}-{manifest['command']}-{_sha256_of_inputs(manifest)[:8]}.json"
     write_file(os.path.join(ledger, name), dumps_report(manifest))
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bptools import __version__
 from bptools.core.collisions import Collisions
 from bptools.core.errors import BpError, DataError
+from bptools.core.hashing import new_sha256
 from bptools.core.intake import Intake, Item
 from bptools.core.marking import marked_line
 from bptools.core.messages import Messages
@@ -54,6 +55,10 @@ class Pipeline:
         self.counts = Counts()
         self.messages = Messages(command, settings.quiet, settings.verbose, settings.log_json)
         self._outputs: list[Output] = []
+        if os.environ.get("BP_LEDGER"):
+            from bptools.core.manifest import open_ledger
+
+            open_ledger()
         if settings.tag and settings.dropped is not None and settings.limit is None:
             # with --limit a step that holds records back drops what is beyond it, also under --tag
             self.messages.warn("--dropped stays empty under --tag, which passes on what would be dropped")
@@ -70,11 +75,8 @@ class Pipeline:
         self._output = open_output(settings.output, settings.line_buffered)
         self._outputs.append(self._output)
         hashing = isinstance(self._output, AtomicFile) or bool(os.environ.get("BP_LEDGER"))
-        self._output_hash: Any = None
+        self._output_hash: Any = new_sha256() if hashing else None
         if hashing:
-            import hashlib
-
-            self._output_hash = hashlib.sha256()
             self._output.hash_with(self._output_hash)
         self.write_line = self._output.write
         self.intake = Intake(settings, self.counts, self.messages, self._refuse_line, hashing)
@@ -263,15 +265,16 @@ class Pipeline:
         name, line = place or (self.intake.source.name, self.intake.line)
         self._rejects.add(name, line, why, raw or _best_effort(record))
 
-    def note_reject(self, why: Reject, line: int | None, raw: bytes, source: str | None = None) -> None:
-        """Count, keep and report a reject found by other means than reading."""
-        name = self.intake.source.name if source is None else source
-        self.refused[name] = self.refused.get(name, 0) + 1
-        self._rejects.add(name, line or 0, why, raw)
+    def note_reject(
+        self, why: Reject, place: tuple[str, int | None], raw: bytes, offset: int | None = None
+    ) -> None:
+        """Count, keep and report a reject found by other means than reading; without a line, its offset."""
+        self.refused[place[0]] = self.refused.get(place[0], 0) + 1
+        self._rejects.add(*place, why, raw, offset)
 
     def _refuse_line(self, line: int, why: Reject, raw: bytes) -> None:
         self.counts.read += 1
-        self.note_reject(why, line, raw)
+        self.note_reject(why, (self.intake.source.name, line), raw)
 
     def drop(
         self,

@@ -57,12 +57,13 @@ class RejectLog:
         """Count and keep, without a message each, and tolerate any number."""
         self._quiet = True
 
-    def add(self, name: str, line: int, why: Reject, raw: bytes) -> None:
-        """Report one reject. Raises DataError under --strict."""
+    def add(self, name: str, line: int | None, why: Reject, raw: bytes, offset: int | None = None) -> None:
+        """Report one reject, by its line or the byte it begins at. Raises DataError under --strict."""
         self._counts.reject(why.reason)
-        where = f"{name}:{line}: {why.reason}" + (f": {why.detail}" if why.detail else "")
+        place = f"{name}:{line}" if line is not None else f"{name}: at byte {offset}"
+        where = f"{place}: {why.reason}" + (f": {why.detail}" if why.detail else "")
         if self._kept is not None:
-            self._kept.write(dumps_report(kept_reject(name, line, why, raw)))
+            self._kept.write(dumps_report(kept_reject(name, line, why, raw, offset)))
         if self._strict:
             raise DataError(where)
         if self._quiet:
@@ -87,9 +88,14 @@ class RejectLog:
         )
 
 
-def kept_reject(name: str, line: int, why: Reject, raw: bytes) -> dict[str, Any]:
+def kept_reject(
+    name: str, line: int | None, why: Reject, raw: bytes, offset: int | None = None
+) -> dict[str, Any]:
     """Return the record that --rejects keeps; bytes that are not UTF-8 come along in base64."""
-    kept: dict[str, Any] = {"file": name, "line": line, "reason": why.reason, "detail": why.detail}
+    kept: dict[str, Any] = {"file": name, "line": line}
+    if line is None:
+        kept["offset"] = offset
+    kept.update(reason=why.reason, detail=why.detail)
     raw = raw[:-1] if raw.endswith(b"\n") else raw
     try:
         kept["raw"] = raw.decode("utf-8")

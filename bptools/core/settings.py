@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from bptools.core.errors import ConfigError
 from bptools.core.registry import COMMANDS
 from bptools.core.streams import reason_of
+from bptools.core.suggesting import did_you_mean
 
 PROJECT_FILE = "bptools.toml"
 _NEVER_FROM_A_FILE = {"config", "show_config", "help", "sources", "version"}
@@ -125,7 +126,8 @@ def _merged(command: str, layers: list[tuple[str, dict[str, Any]]], known: set[s
         for key, value in content.items():
             name = key.replace("-", "_")
             if name not in known:
-                raise ConfigError(f"{path}: unknown key '{key}' for {command}{nearest(name, known)}")
+                meant = did_you_mean(name, (item.replace("_", "-") for item in known))
+                raise ConfigError(f"{path}: unknown key '{key}' for {command}{meant}")
             both = isinstance(value, dict) and isinstance(values.get(name), dict)
             values[name] = {**values[name], **value} if both else value
             origins[name] = path
@@ -147,7 +149,7 @@ def _section(command: str, path: str, flat_allowed: bool) -> dict[str, Any]:
         elif flat_allowed:
             section[key] = value
         else:
-            raise ConfigError(f"{path}: unknown table '{key}'{nearest(key, names)}")
+            raise ConfigError(f"{path}: unknown table '{key}'{did_you_mean(key, names)}")
     return section
 
 
@@ -224,15 +226,3 @@ def listed_in_environment(names: Iterable[str]) -> dict[str, list[str]]:
         if type(values) is list and all(type(value) is str for value in values):
             found[name] = values
     return found
-
-
-def nearest(key: str, known: set[str]) -> str:
-    """Return `; did you mean 'KEY'?` for the most similar of the known keys, or nothing."""
-    import difflib
-
-    close = difflib.get_close_matches(key, sorted(known), 1)
-    return (
-        f"; did you mean '{close[0].replace('_', '-') if '-' not in close[0] else close[0]}'?"
-        if close
-        else ""
-    )

@@ -265,7 +265,7 @@ class Windows:
             done = index
             counts.read += 1
             if line is not None:
-                pipe.note_reject(line.why, line.line, line.raw, line.source)
+                pipe.note_reject(line.why, (line.source, line.line), line.raw)
                 continue
             done += 1
             why: Drop | Reject = verdicts[index]  # type: ignore[assignment]

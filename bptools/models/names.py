@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bptools.core.errors import InputError, Unavailable
+from bptools.core.suggesting import did_you_mean
 
 NANO_FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "nano")
 _HUB_NAME = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
@@ -60,14 +61,6 @@ def resolve(name: str, revision: str | None = None) -> ModelName:
     if _HUB_NAME.fullmatch(hub) and not (at and not pinned):
         return ModelName("hub", hub, revision or pinned or None)
     raise InputError(
-        f"no model '{name}': neither a preset, nor a folder, nor OWNER/NAME of the hub{_nearest(name)}"
+        f"no model '{name}': neither a preset, nor a folder, nor OWNER/NAME of the hub"
+        + did_you_mean(name, PRESETS, "; bptools presets lists the presets")
     )
-
-
-def _nearest(name: str) -> str:
-    from difflib import get_close_matches
-
-    from bptools.models.presets import PRESETS
-
-    found = get_close_matches(name.lower(), PRESETS, 1, 0.5)
-    return f"; did you mean {found[0]}?" if found else "; bptools presets lists the presets"

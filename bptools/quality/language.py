@@ -22,6 +22,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from bptools.core.errors import MissingExtra, UsageError
+from bptools.core.suggesting import did_you_mean
 from bptools.quality.finding import Finding
 
 # Markup, numbers and punctuation say nothing about a language but lower the score of the rest.
@@ -102,7 +103,7 @@ class Language:
         self._identifier = Identifier()
         for code in self.wanted:
             if code not in self._identifier.codes:
-                raise UsageError(f"unknown language {code!r}{_nearest(code, self._identifier.codes)}")
+                raise UsageError(f"unknown language {code!r}{_meant(code, self._identifier.codes)}")
 
     def score(self, text: str) -> float:
         """Return how sure the language of a text is, whichever it is; 0 without one."""
@@ -121,14 +122,12 @@ class Language:
         return None
 
 
-def _nearest(code: str, codes: tuple[str, ...]) -> str:
-    import difflib
-
+def _meant(code: str, codes: tuple[str, ...]) -> str:
     stem = re.split("[-_]", code)[0]
     if stem in _MEANT:
-        return f"; did you mean {_MEANT[stem]!r}?"
-    close = [stem] if stem in codes else difflib.get_close_matches(stem, codes, 1, 0.5)
-    return f"; did you mean {close[0]!r}?" if close else "; write ISO 639 codes such as en or zh"
+        return f"; did you mean '{_MEANT[stem]}'?"
+    near = [stem] if stem in codes else codes
+    return did_you_mean(stem, near, "; write ISO 639 codes such as en or zh")
 
 
 __all__ = ["Identifier", "Language"]

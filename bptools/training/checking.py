@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from bptools.core.errors import InputError, UsageError
+from bptools.core.suggesting import did_you_mean
 from bptools.training.spool import evaluation_share
 from bptools.training.triggers import parse_trigger
 
@@ -51,13 +51,13 @@ def _check_device(settings: Settings) -> None:
         check_device(settings.device)
     except UsageError as error:
         kind = settings.device.partition(":")[0]
-        raise UsageError(f"{error}{nearest(kind, ('auto', 'cuda', 'mps', 'cpu'))}") from None
+        raise UsageError(f"{error}{did_you_mean(kind, ('auto', 'cuda', 'mps', 'cpu'))}") from None
     if settings.dtype is None:
         return
     try:
         choose_dtype(settings.dtype, settings.device, Machine())  # of `auto` as a device the child knows more
     except UsageError as error:
-        raise UsageError(f"{error}{nearest(settings.dtype, DTYPES)}") from None
+        raise UsageError(f"{error}{did_you_mean(settings.dtype, DTYPES)}") from None
 
 
 def _check_names(settings: Settings) -> None:
@@ -69,7 +69,9 @@ def _check_names(settings: Settings) -> None:
             continue  # as nearly always: nothing is to be looked up
         names = names_of_transformers(enumeration)
         if names and given not in names:
-            raise UsageError(f"{option}: transformers has no '{given}'{nearest(given, names) or _all(names)}")
+            raise UsageError(
+                f"{option}: transformers has no '{given}'{did_you_mean(given, names, _all(names))}"
+            )
     if settings.schedule in _ARGUED:
         raise UsageError(
             f"--schedule {settings.schedule} needs arguments or evaluations that bp-train does not give it; "
@@ -144,14 +146,6 @@ def target_names(text: str) -> list[str] | None:
     except re.error as error:
         raise UsageError(f"--targets '{text}' is no regular expression: {error}") from None
     return None
-
-
-def nearest(given: str, names: Iterable[str]) -> str:
-    """Return `; did you mean 'NAME'?` for the most similar name, or nothing."""
-    from difflib import get_close_matches
-
-    found = get_close_matches(given.lower(), sorted(names), 1)
-    return f"; did you mean '{found[0]}'?" if found else ""
 
 
 def _all(names: list[str]) -> str:

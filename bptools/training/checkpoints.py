@@ -14,8 +14,8 @@ from typing import Any
 
 import orjson
 
+from bptools.core.hashing import sha256_of
 from bptools.core.output import write_file
-from bptools.training.run_directory import sha256_of
 
 SEAL = "bp-checkpoint.json"
 NEEDED = ("optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")

@@ -6,14 +6,14 @@ import os
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from bptools.core.errors import InputError, UsageError
+from bptools.core.errors import UsageError
 from bptools.core.messages import Messages, printable
 from bptools.core.options import json_values, pairs
 from bptools.core.output import open_output
 from bptools.core.pipeline import Pipeline
 from bptools.core.pipeline_settings import PipelineSettings
 from bptools.core.sizes import parse_duration
-from bptools.core.streams import reason_of
+from bptools.core.streams import read_small_file
 from bptools.training.plan import Planned, Request, make_plan
 from bptools.training.run_directory import LATEST
 from bptools.training.settings import Settings
@@ -76,11 +76,7 @@ def _table(path: str) -> dict[str, Any]:
     """Read --model-config: as any file that an option names it may be missing, which is not a bad one."""
     from bptools.core.settings import read_table
 
-    try:
-        with open(path, "rb"):
-            pass
-    except OSError as error:
-        raise InputError(f"cannot open '{path}': {reason_of(error)}") from None
+    read_small_file(path)
     return read_table(path)
 
 

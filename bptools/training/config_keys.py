@@ -13,7 +13,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from bptools.core.errors import ConfigError
-from bptools.core.settings import Layered, nearest
+from bptools.core.settings import Layered
+from bptools.core.suggesting import did_you_mean
 from bptools.training.config_readers import MODEL_READERS, Layer, Reader
 from bptools.training.config_running import RUN_READERS
 from bptools.training.config_said import Atom, Said, disagree
@@ -98,7 +99,8 @@ def _phase(path: str, content: dict[str, Any], method: str | None) -> str | None
 
 
 def _unknown(path: str, key: str, known: set[str]) -> ConfigError:
-    return ConfigError(f"{path}: unknown key '{key}' for bp-train{nearest(key.replace('-', '_'), known)}")
+    meant = did_you_mean(key, (name.replace("_", "-") for name in known))
+    return ConfigError(f"{path}: unknown key '{key}' for bp-train{meant}")
 
 
 _KNOWN = {*NAMES, *SWITCHES, *READERS, *REFUSED, *SILENT, *TABLES, *(key for key in UNUSED if "*" not in key),

@@ -14,6 +14,7 @@ import orjson
 
 from bptools import __version__
 from bptools.core.errors import DataError, InputError, OutputError, ReadWriteError, UsageError
+from bptools.core.hashing import sha256_of
 from bptools.training import preflight
 from bptools.training.checking import check_reference, check_settings
 from bptools.training.earlier import recover, set_aside, withdraw
@@ -27,7 +28,6 @@ from bptools.training.run_directory import (
     RunDirectory,
     run_id,
     run_name,
-    sha256_of,
 )
 from bptools.training.settings import METHOD_OF_SHAPE, SHAPES, Method, Settings, complete
 from bptools.training.spool import Spool, Spooled, evaluation_share, fill, only_shape

@@ -24,6 +24,7 @@ from typing import Any
 import orjson
 
 from bptools.core.errors import OutputError
+from bptools.core.hashing import sha256_of
 from bptools.core.locks import Lock, take_lock
 from bptools.core.output import write_file
 from bptools.core.streams import reason_of
@@ -221,12 +222,3 @@ def sync(path: str) -> None:
             raise
     finally:
         os.close(descriptor)
-
-
-def sha256_of(path: str) -> str:
-    """Return the SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

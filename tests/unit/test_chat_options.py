@@ -205,7 +205,7 @@ def test_field_map_names_known_fields() -> None:
 
     check_fields(known_fields())
     check_fields(["INSTRUCTION", "User Prompt", "agent_trace"])
-    with pytest.raises(UsageError, match="'instrucion' is no known field; did you mean instruction"):
+    with pytest.raises(UsageError, match="'instrucion' is no known field; did you mean 'instruction'"):
         convert(CHAT, field_map={"instrucion": "q"})
     with pytest.raises(UsageError, match="known ones are messages"):
         convert(CHAT, field_map={"zzz": "q"})

@@ -232,7 +232,7 @@ def test_short_names_of_number_formats_are_the_long_ones(tmp_path: Path) -> None
     [
         (["--stop="], 2, "--stop asks for a text"),
         (["--stop", "x", "--stop", ""], 2, "--stop asks for a text"),
-        (["--model", "qwen3bb"], 66, "did you mean qwen3b?"),
+        (["--model", "qwen3bb"], 66, "did you mean 'qwen3b'?"),
         (["--adapter", "nowhere"], 66, "'nowhere' is no adapter"),
         (["--check", "match>=.7"], 2, "give --score too"),
         (["--check", "best", "--score", "exact"], 2, "is not match>=SHARE"),

@@ -116,7 +116,7 @@ def test_weights_that_are_cut_short_cannot_be_loaded(tmp_path: Path) -> None:
         (["--chat-template", "No.jinja"], 66, "no chat template 'No.jinja'; choose auto"),
         (["--chat-template", "Broken"], 66, "cannot read the chat template 'Broken': is a directory"),
         (["--chat-template", "Latin.jinja"], 66, "the chat template 'Latin.jinja' is not UTF-8"),
-        (["--chat-template", "from:qwen3bb"], 66, "did you mean qwen3b?"),
+        (["--chat-template", "from:qwen3bb"], 66, "did you mean 'qwen3b'?"),
         (["--revision", "main"], 2, "--revision is of a hub model, and 'nano' is none"),
         (["--revision", "main", "--model", "MODEL"], 2, "--revision is of a hub model, and '"),
         (["--no-template", "--chat-template", "chatml"], 2, "have no place beside --no-template"),

@@ -41,7 +41,7 @@ def test_a_preset_goes_first_then_a_folder_then_the_hub(
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("qwen3bb", "did you mean qwen3b?"),
+        ("qwen3bb", "did you mean 'qwen3b'?"),
         ("what-is-this", "bptools presets lists"),
         ("a/b/c", "no model 'a/b/c'"),
         ("owner/name@", "no model"),

@@ -377,12 +377,12 @@ def test_items_select_and_set():
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        ("gofer", "did you mean gopher?"),
-        ("min_doc_word=3", "did you mean min_doc_words?"),
-        ("min-doc-words", "did you mean min_doc_words?"),
-        ("Gopher", "did you mean gopher?"),
-        ("c4_paragraph", "did you mean c4-paragraph?"),
-        ("short_line_lenght=3", "did you mean short_line_length?"),
+        ("gofer", "did you mean 'gopher'?"),
+        ("min_doc_word=3", "did you mean 'min_doc_words'?"),
+        ("min-doc-words", "did you mean 'min_doc_words'?"),
+        ("Gopher", "did you mean 'gopher'?"),
+        ("c4_paragraph", "did you mean 'c4-paragraph'?"),
+        ("short_line_lenght=3", "did you mean 'short_line_length'?"),
         ("zzzzzzzzzzzz", "name a set (gopher, "),
         ("", "unknown rule"),
         ("gopher,,c4", "unknown rule"),

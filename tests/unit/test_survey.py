@@ -60,3 +60,15 @@ def test_a_kept_reject_is_the_line_as_it_came(size: str, tmp_path: Path) -> None
     report = _report(tmp_path, size, "--rejects", "bad.jsonl", "--max-rejects", "1", "a.jsonl")
     assert report["problems"][0]["reason"] == "bad-unicode"
     assert json.loads((tmp_path / "bad.jsonl").read_text())["raw"] == line
+
+
+def test_a_reject_of_a_spread_sample_is_placed_by_its_byte(tmp_path: Path) -> None:
+    path = tmp_path / "long.jsonl"
+    good = json.dumps({"prompt": "p", "completion": "x" * 80}).encode() + b"\n"
+    bad = b'{"prompt": "p", "completion": ' + b"9" * 80 + b"x}\n"
+    path.write_bytes((good * 19 + bad) * 500)
+    _report(tmp_path, "long.jsonl", "--rejects", "bad", "--max-rejects", "100%")
+    kept = [json.loads(line) for line in (tmp_path / "bad").read_text().splitlines()]
+    assert all(entry["line"] % 20 == 0 for entry in kept if entry["line"] is not None)
+    placed = [entry for entry in kept if entry["line"] is None]
+    assert placed and all(path.read_bytes()[entry["offset"] :].startswith(bad) for entry in placed)

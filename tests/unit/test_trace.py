@@ -309,3 +309,24 @@ def test_a_weight_that_changed_is_noticed(trained: Path, tmp_path: Path) -> None
         "README.md",
         "adapter_model.safetensors",
     }
+
+
+@pytest.mark.parametrize("kind", ["a file", "read-only"])
+def test_a_ledger_that_takes_nothing_is_told_before_an_output_is_replaced(kind: str, folder: Path) -> None:
+    if kind == "read-only" and os.geteuid() == 0:
+        pytest.skip("root may write anywhere")
+    (folder / "out.jsonl").write_text("of before\n")
+    if kind == "a file":
+        (folder / "ledger").write_text("")
+    else:
+        (folder / "ledger").mkdir(mode=0o500)
+    done = subprocess.run(
+        ["bp-chatml", "raw.jsonl", "-o", "out.jsonl"],
+        env={**environment(str(folder)), "BP_LEDGER": "ledger"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 73
+    assert "ledger 'ledger'" in done.stderr and done.stderr.count("\n") == 1
+    assert (folder / "out.jsonl").read_text() == "of before\n"
+    assert not [name for name in os.listdir(folder) if name.startswith(".out")]

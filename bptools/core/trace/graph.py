@@ -184,14 +184,14 @@ class _Builder:
         """Return (maker, parts) of something without a manifest, by the hash of what it holds."""
         if not self._ledger.used:
             return None, []
-        from bptools.core.trace.verifying import sha256_of
+        from bptools.core.trace.verifying import digest_of
 
         if not os.path.isdir(path):
-            artifact.sha256 = sha256_of(path)
+            artifact.sha256 = digest_of(path)
             self._join(artifact, None)
             return artifact.maker, []
         weights = os.path.join(path, WEIGHTS)
-        makers = self._ledger.makers(sha256_of(weights)) if os.path.isfile(weights) else []
+        makers = self._ledger.makers(digest_of(weights)) if os.path.isfile(weights) else []
         if not makers:
             return None, []
         artifact.link = "ledger"

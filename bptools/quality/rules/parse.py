@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from bptools.core.errors import UsageError
+from bptools.core.suggesting import did_you_mean
 from bptools.quality.rules.table import PARAMETERS, RULES, SETS, Parameter, Rule
 
 _SWITCHES = {"on": True, "off": False}
@@ -45,14 +46,8 @@ def parse_spec(spec: list[str]) -> tuple[dict[str, float], dict[str, int]]:
 
 
 def _unknown(name: str) -> str:
-    import difflib
-
-    known = [*SETS, *RULES, *PARAMETERS]
-    nearest = difflib.get_close_matches(name.lower().replace("-", "_"), known, 1, 0.5)
-    nearest = difflib.get_close_matches(name.lower(), known, 1, 0.5) or nearest
-    if nearest:
-        return f"unknown rule; did you mean {nearest[0]}?"
-    return f"unknown rule; name a set ({', '.join(SETS)}) or a rule of one"
+    sets = f"; name a set ({', '.join(SETS)}) or a rule of one"
+    return f"unknown rule{did_you_mean(name, [*SETS, *RULES, *PARAMETERS], sets)}"
 
 
 def _limit(rule: Rule, value: str) -> float:
