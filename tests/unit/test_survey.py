@@ -66,7 +66,7 @@ def test_a_reject_of_a_spread_sample_is_placed_by_its_byte(tmp_path: Path) -> No
     path = tmp_path / "long.jsonl"
     good = json.dumps({"prompt": "p", "completion": "x" * 80}).encode() + b"\n"
     bad = b'{"prompt": "p", "completion": ' + b"9" * 80 + b"x}\n"
-    path.write_bytes((good * 19 + bad) * 500)
+    path.write_bytes((good * 19 + bad) * 5000)
     _report(tmp_path, "long.jsonl", "--rejects", "bad", "--max-rejects", "100%")
     kept = [json.loads(line) for line in (tmp_path / "bad").read_text().splitlines()]
     assert all(entry["line"] % 20 == 0 for entry in kept if entry["line"] is not None)
