@@ -15,7 +15,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from bptools.core.records import NonFinite, Record, Reject, loads, reparse_exact, strict_decoder
-from bptools.core.sources.base import Coerce, Reader, ReadOptions, RejectCallback, no_coercion, not_object
+from bptools.core.sources.base import (
+    Coerce,
+    ReadOptions,
+    RejectCallback,
+    StreamReader,
+    no_coercion,
+    not_object,
+)
 from bptools.core.sources.resync import NEEDS_MORE, Skipper, opening_pattern, plausible_end
 
 WINDOW = 1 << 18  # bytes; larger ones fall out of the cache, smaller ones decode more elements twice
@@ -30,7 +37,7 @@ _space = re.compile(r"[ \t\r\n,]*").match
 _CLOSING = re.compile(r"[ \t\r\n,]*\][ \t\r\n]*\Z")
 
 
-class JsonReader(Reader):
+class JsonReader(StreamReader):
     """Reads JSON values one after another, laid out in any way, separated by space or commas.
 
     `line` is the line of the file where the current value starts.
@@ -46,8 +53,7 @@ class JsonReader(Reader):
         reject: RejectCallback,
         coerce: Coerce = no_coercion,
     ) -> None:
-        super().__init__(options, reject, coerce)
-        self._stream = stream
+        super().__init__(stream, options, reject, coerce)
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._scan: Any = strict_decoder().scan_once  # type: ignore[attr-defined]
         self._text = ""  # the window; bytes that are no UTF-8 stand in it as surrogates

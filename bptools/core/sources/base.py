@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from bptools.core.records import Record, Reject
 
@@ -98,3 +100,17 @@ class Reader:
 
     def locate(self, index: int) -> None:
         """Make `line` that of the record at `index` of the batch."""
+
+
+class StreamReader(Reader):
+    """A reader of the bytes of one stream."""
+
+    def __init__(
+        self,
+        stream: io.BufferedReader[Any],
+        options: ReadOptions,
+        reject: RejectCallback,
+        coerce: Coerce = no_coercion,
+    ) -> None:
+        super().__init__(options, reject, coerce)
+        self._stream = stream

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import orjson
 
 from bptools.core.records import Record, Reject, loads
-from bptools.core.sources.base import (
-    BOM,
-    Coerce,
-    Reader,
-    ReadOptions,
-    RejectCallback,
-    no_coercion,
-    not_object,
-)
+from bptools.core.sources.base import BOM, StreamReader, not_object
 
 _BATCH_BYTES = 24 << 10
 _KEPT_OF_LONG_LINE = 64 << 10
 _OBJECTS_ONLY = {dict}
 
 
-class JsonlReader(Reader):
+class JsonlReader(StreamReader):
     """Reads one JSON object per line; tolerates a BOM, CRLF, blank lines and a missing last newline.
 
     The lines that lie in the buffer are taken and parsed some 24 KiB at a time, by calls that loop in C and
@@ -33,18 +23,8 @@ class JsonlReader(Reader):
     """
 
     container = "jsonl"
-
-    def __init__(
-        self,
-        stream: io.BufferedReader[Any],
-        options: ReadOptions,
-        reject: RejectCallback,
-        coerce: Coerce = no_coercion,
-    ) -> None:
-        super().__init__(options, reject, coerce)
-        self._stream = stream
-        self._lines = 0  # read so far, the batch at hand included
-        self._first = 1  # the line that the batch at hand starts on
+    _lines = 0  # read so far, the batch at hand included
+    _first = 1  # the line that the batch at hand starts on
 
     def __iter__(self) -> Iterator[tuple[bytes | None, Record]]:
         for raws, records in self.batches():

@@ -16,30 +16,20 @@ from typing import Any
 
 from bptools.core.errors import MissingExtra
 from bptools.core.records import Record, Reject
-from bptools.core.sources.base import Coerce, Reader, ReadOptions, RejectCallback, no_coercion
+from bptools.core.sources.base import StreamReader
 
 _BATCH_BYTES = 512 << 10  # uncompressed, by the row group's own statistics
 _BATCH_ROWS = 1024
 _BUFFER_BYTES = 1 << 18  # per column
 
 
-class ParquetReader(Reader):
+class ParquetReader(StreamReader):
     """Reads the rows of a Parquet file; `line` is the record's number. Null and NaN cells are absent.
 
     A stream that cannot be sought (a pipe, an archive) is copied to an unnamed temporary file first.
     """
 
     container = "parquet"
-
-    def __init__(
-        self,
-        stream: io.BufferedReader[Any],
-        options: ReadOptions,
-        reject: RejectCallback,
-        coerce: Coerce = no_coercion,
-    ) -> None:
-        super().__init__(options, reject, coerce)
-        self._stream = stream
 
     def __iter__(self) -> Iterator[tuple[None, Record]]:
         try:

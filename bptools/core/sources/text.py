@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
-from typing import Any
 
 from bptools.core.records import Record, Reject
-from bptools.core.sources.base import BOM, Coerce, Reader, ReadOptions, RejectCallback, no_coercion
+from bptools.core.sources.base import BOM, StreamReader
 
 _KEPT_OF_LONG = 64 << 10
 _CHUNK = 1 << 20
 
 
-class TextReader(Reader):
+class TextReader(StreamReader):
     """Reads text cut as `options.split_on` says.
 
     `line`: without its line end. `paragraph`: lines up to a blank one, without the last line end;
@@ -21,17 +19,7 @@ class TextReader(Reader):
     """
 
     container = "text"
-
-    def __init__(
-        self,
-        stream: io.BufferedReader[Any],
-        options: ReadOptions,
-        reject: RejectCallback,
-        coerce: Coerce = no_coercion,
-    ) -> None:
-        super().__init__(options, reject, coerce)
-        self._stream = stream
-        self._number = 0
+    _number = 0  # of the lines read so far
 
     def __iter__(self) -> Iterator[tuple[None, Record]]:
         units = {"line": self._by_line, "paragraph": self._by_paragraph, "file": self._whole}
