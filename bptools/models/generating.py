@@ -1,6 +1,6 @@
 """Answers of a model: batched, greedy or sampled, ended where the template ends a turn.
 
-    generator = Generator(model, tokenizer, renderer, "cpu")
+    generator = Generator.open(adapter="runs/a/adapter")
     generator.complete(["The capital of France?"], max_new_tokens=64)    # [['Paris.']]
 
 A greedy answer in float32 does not depend on what else is in the batch, and a sampled one only on the seed,
@@ -36,6 +36,29 @@ class Generator:
         self.context = int(getattr(config, "max_position_embeddings", 0) or 0)
         """How many tokens the model reads, prompt and answer together; 0: not known."""
         self._stop_ids, self._stop_text = self._turn_ends()
+
+    @classmethod
+    def open(
+        cls,
+        model: str | None = None,
+        adapter: str | None = None,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        revision: str | None = None,
+    ) -> Generator:
+        """Load a model by name, with a stock PEFT adapter if there is one.
+
+        Without a name it is the base of the adapter, or nano. Raises UsageError, InputError, Unavailable.
+        """
+        from bptools.models.contenders import Contenders, Loading
+
+        adapters = [adapter] if adapter else []
+        contenders = Contenders([model] if model else [], adapters, revision, Loading(device, dtype))
+        contenders.load()
+        (contender,) = contenders
+        contender.select()
+        return contender.generator
 
     def encode(self, prompt: Prompt, *, tools: list[Any] | None = None, raw: bool = False) -> list[int]:
         """Return the tokens of a prompt, never none: messages in the template, a string as a user's turn.
