@@ -223,6 +223,45 @@ def test_against_finds_what_the_stream_would(tmp_path: Path) -> None:
     assert alone == lines(stays)
 
 
+@pytest.mark.parametrize("how", [[], ["--on", "assistant"], ["--exact", "normalized"], ["--prefer", "last"]])
+def test_what_is_compared_against_changes_no_original(how: list[str], tmp_path: Path) -> None:
+    """Names, keys and places of originals are those of a run that compares against nothing."""
+    (tmp_path / "other.jsonl").write_bytes(lines(records(300, seed=11)))
+    (tmp_path / "in.jsonl").write_bytes(lines(records(200, seed=12)))
+    said = {}
+    for beside in ([], ["--against", "other.jsonl"]):
+        name = f"{len(beside)}"
+        options = [*how, "--minhash", "in.jsonl", "--report", f"{name}.json", "--signatures", f"{name}.sig"]
+        done = subprocess.run(
+            [*DEDUP, *options, "--tag", "--explain", "--index", f"{name}.index", *beside],
+            capture_output=True, cwd=tmp_path, env=environment(str(tmp_path)),
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr.decode()
+        report = json.loads((tmp_path / f"{name}.json").read_bytes())
+        index = [path.read_bytes() for path in sorted((tmp_path / f"{name}.index").glob("*.batch"))]
+        said[name] = (
+            done.stdout, done.stderr, (tmp_path / f"{name}.sig").read_bytes(), index,
+            report["duplicates"]["largest"],
+        )  # fmt: skip
+        assert b'"dup_of":"' in done.stdout and b'"dup_of":""' not in done.stdout
+        assert index and report["duplicates"]["largest"]
+    assert said["0"] == said["2"]
+
+
+@pytest.mark.parametrize("how", [[], ["--on", "assistant"], ["--on", "assistant", "--prefer", "last"]])
+def test_a_match_has_the_key_of_what_it_matched(how: list[str], tmp_path: Path) -> None:
+    made = lines(records(40, seed=13))
+    (tmp_path / "eval.jsonl").write_bytes(made)
+    out = dedup(*how, "--against", "eval.jsonl", "--tag", data=made, folder=tmp_path)
+    again = dedup("--tag", data=made + made, folder=tmp_path)  # the same records, all found in the stream
+    keys = [json.loads(line)["bp"]["dup_of"] for line in again.splitlines()[40:]]
+    firsts = dict(zip(made.splitlines(), keys))
+    for line in out.splitlines():
+        marks = json.loads(line)["bp"]
+        number = int(marks["dup_at"].split(":")[1])
+        assert marks["dup_of"] == firsts[made.splitlines()[number - 1]]
+
+
 def test_report_adds_up(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(data)
     (tmp_path / "b.jsonl").write_bytes(lines(records(300, seed=9)))

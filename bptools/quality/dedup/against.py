@@ -9,7 +9,7 @@ import numpy as np
 from bptools.core.errors import DataError
 from bptools.core.intake import Intake
 from bptools.core.pipeline_settings import PipelineSettings
-from bptools.core.records import Drop, Reject
+from bptools.core.records import Drop, Record, Reject
 from bptools.core.report import Counts
 from bptools.quality.dedup.content import Content, Seen
 from bptools.quality.dedup.known import Known
@@ -51,6 +51,7 @@ def read_against(
 
     intake = Intake(how, counts, pipe.messages, refuse, hashing=False)
     intake.coerce = pipe.intake.coerce
+    read: list[tuple[bytes | None, Record]] = []
     seen, places = Seen(), []
     content.passing_marked = False  # nothing of these goes out, so that nothing can be lost with them
     for raws, records in intake.batches():
@@ -58,14 +59,15 @@ def read_against(
             intake.locate(row)
             places.append(intake.place)
         counts.read += len(records)
+        read += zip(raws, records)
         seen = content.look(raws, records, seen)
         for row, why in seen.objections.items():
             refuse_record(places[row], why)
         if len(places) >= _AT_ONCE:
-            _add(seen, places, content, profiler, known, originals)
-            seen, places = Seen(), []
+            _add(seen, places, read, profiler, known, originals)
+            seen, places, read = Seen(), [], []
     content.passing_marked = True
-    _add(seen, places, content, profiler, known, originals)
+    _add(seen, places, read, profiler, known, originals)
     return counts.read
 
 
@@ -78,7 +80,7 @@ def refuse_record(place: str, why: Reject | Drop) -> None:
 def _add(
     seen: Seen,
     places: list[str],
-    content: Content,
+    read: list[tuple[bytes | None, Record]],
     profiler: Profiler | None,
     known: Known,
     originals: Originals,
@@ -92,5 +94,6 @@ def _add(
         known.near.add(profiler.profile([seen.texts[row] for row in rows[leads].tolist()]))
     ids[leads] = known.keys.add(keys[leads]) + np.arange(len(leads))
     ids[new] = ids[first[new]]
+    originals.add_beside([read[row] for row in rows[leads].tolist()])
     for number, row in zip(ids.tolist(), rows.tolist()):
         originals.add_against(number, places[row])

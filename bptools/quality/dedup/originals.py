@@ -49,6 +49,14 @@ class Originals:
             self._places += [""] * count
         self.of_index += count
 
+    def add_beside(self, records: list[tuple[bytes | None, Record]]) -> None:
+        """Note records that are known but not in the stream, (line, record), in the order of their ids."""
+        if self._keys is not None:
+            for raw, record in records:
+                self._keys += self._content.ident(raw, record)
+        if self._explain:
+            self._places += [""] * len(records)
+
     def add(self, window: Window, rows: list[int]) -> None:
         """Note rows of a window that are kept, in the order of their ids."""
         if self._keys is not None:
