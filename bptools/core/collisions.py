@@ -4,8 +4,8 @@
     collisions.add({"--signatures": "s.jsonl"}) # and what is opened beside that
 
 Files are compared by their paths, links followed, and by device and inode. Only --output may name a source:
-it is replaced when the source was read to its end. Nothing is looked at where nothing but standard output is
-written, and no folder is searched where no output is there yet.
+it is replaced when the source was read to its end. Nothing is looked at where all that is written is a pipe or
+a terminal, and no folder is searched where no output is there yet.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from bptools.core.errors import InputError, UsageError
+from bptools.core.output import descriptor_of
 from bptools.core.pipeline_settings import PipelineSettings
 
 # One name has one meaning in all commands: which options name what is read, and what is written.
@@ -45,6 +46,9 @@ class Collisions:
         self._places: list[_Place] | None = None
         self._inputs: tuple[dict[str, Input], dict[Identity, Input]] | None = None
         output = settings.output
+        self._standard = _regular_file(1) if output == "-" else None
+        if self._standard is not None:
+            self._refuse_standard_output()
         outputs = {
             "--output": output,
             "--rejects": settings.rejects,
@@ -74,7 +78,7 @@ class Collisions:
                 continue
             if name == "-" and self._settings.output == "-":
                 raise UsageError(f"{option} - would mix with the records on standard output; name a file")
-            if os.path.exists(name) and not os.path.isfile(name):
+            if descriptor_of(name) is not None or (os.path.exists(name) and not os.path.isfile(name)):
                 continue  # devices and pipes can be shared
             path = os.path.realpath(name)
             other = self._taken.setdefault(path, option)
@@ -88,12 +92,19 @@ class Collisions:
             status = os.stat(name)
         except OSError:
             return  # there is nothing to replace
-        if self._inputs is None:
-            self._inputs = self._find_inputs()
-        by_path, by_identity = self._inputs
+        if self._standard == (status.st_dev, status.st_ino):
+            raise UsageError(f"{option} would replace '{name}', where standard output goes")
+        by_path, by_identity = self._known_inputs()
         found = by_path.get(path) or by_identity.get((status.st_dev, status.st_ino))
         if found is not None and not (found.replaceable and option == "--output"):
             raise UsageError(f"{option} would replace {found.shown}")
+
+    def _refuse_standard_output(self) -> None:
+        """Refuse to append to what is read: it would never end."""
+        assert self._standard is not None
+        found = self._known_inputs()[1].get(self._standard)
+        if found is not None:
+            raise UsageError(f"standard output is {found.shown}; -o writes a file that is being read")
 
     def _refuse_place(self, option: str, name: str) -> None:
         if self._places is None:
@@ -111,16 +122,21 @@ class Collisions:
         values = self._settings.resolved.get(option, {}).get("value")
         return [str(value) for value in values] if isinstance(values, list | tuple) else []
 
+    def _known_inputs(self) -> tuple[dict[str, Input], dict[Identity, Input]]:
+        if self._inputs is None:
+            self._inputs = self._find_inputs()
+        return self._inputs
+
     def _find_inputs(self) -> tuple[dict[str, Input], dict[Identity, Input]]:
         """Return all that is read, by path and by identity."""
         by_path: dict[str, Input] = {}
         by_identity: dict[Identity, Input] = {}
 
         def add(path: str | int, found: Input) -> None:
-            with contextlib.suppress(OSError, ValueError):
-                status = os.stat(path)
-                if stat.S_ISREG(status.st_mode):
-                    by_identity[status.st_dev, status.st_ino] = found
+            with contextlib.suppress(ValueError):
+                identity = _regular_file(path)
+                if identity is not None:
+                    by_identity[identity] = found
                     if type(path) is str:
                         by_path[os.path.realpath(path)] = found
 
@@ -178,6 +194,15 @@ class _Place:
 
     def _reads_below(self, parts: list[str]) -> bool:
         return self._is_data_file(parts[-1]) and not any(part.startswith(".") for part in parts)
+
+
+def _regular_file(path: str | int) -> Identity | None:
+    """Return what tells a regular file from others; None for anything else. A number is a descriptor."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
 
 
 def _is_pattern(text: str) -> bool:

@@ -226,22 +226,10 @@ class Intake:
         self.input = open_input(source, digest)
         if digest is not None:
             self._hashes.append((source.name, digest, self.input))
-        self._refuse_own_output(source)
         self.reader = make_reader(self.input, source, options, self._refused, self.coerce)
 
     def _refused(self, line: int, why: Reject, raw: bytes) -> None:
         self.refuse(line, why, raw)  # which may have changed since the reader was made
-
-    def _refuse_own_output(self, source: Source) -> None:
-        """Refuse to read the file that standard output is appended to: it would never end."""
-        if self.settings.output != "-" or self.input is None:
-            return
-        try:
-            ours, theirs = os.fstat(1), os.fstat(self.input.file.fileno())
-        except OSError:
-            return
-        if stat.S_ISREG(ours.st_mode) and os.path.samestat(ours, theirs):
-            raise UsageError(f"'{source.name}' is also the output; -o writes a file that is being read")
 
     def hashes(self) -> list[dict[str, Any]]:
         """Return [{name, bytes, sha256, complete}] of what was read, before decompression."""

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import io
 import os
+import re
 import stat
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from bptools.core.streams import BUFFER_BYTES, reason_of
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
+
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/(?:self|thread-self))/fd/([0-9]+)|/dev/std(out|err)")
 
 
 class _RawFile(io.RawIOBase):
@@ -190,19 +193,33 @@ class AtomicFile(Output):
             self._fd = self._raw.fd = -1  # a number that another file may get
 
 
+def descriptor_of(name: str) -> int | None:
+    """Return the number of the open descriptor that a name stands for: /dev/stdout, /dev/fd/3."""
+    found = _DESCRIPTOR.fullmatch(name)
+    if found is None:
+        return None
+    return int(found[1]) if found[1] else 1 if found[2] == "out" else 2
+
+
 def open_output(name: str, line_buffered: bool = False) -> Output:
-    """Open `-` (standard output), a device or pipe, or a file that appears whole at commit.
+    """Open `-` (standard output), a descriptor, device or pipe, or a file that appears whole at commit.
 
     Raises OutputError when it cannot be created.
     """
     if name == "-":
         raw = _RawFile(1, "<stdout>")
         return Output(raw, line_buffered or raw.isatty())
+    descriptor = descriptor_of(name)
+    if descriptor is not None:  # whatever it is: a file behind it is gone on with, not replaced
+        try:
+            return Output(_RawFile(os.dup(descriptor), f"'{name}'"), line_buffered)
+        except (OSError, OverflowError):
+            raise OutputError(f"cannot open '{name}': it is not open") from None
     try:
         special = not stat.S_ISREG(os.stat(name).st_mode) and not os.path.isdir(name)
     except OSError:
         special = False
-    if special:  # /dev/null, /dev/fd/3, a named pipe: nothing to rename
+    if special:  # /dev/null, a named pipe: nothing to rename
         try:
             return Output(_RawFile(os.open(name, os.O_WRONLY), f"'{name}'"), line_buffered)
         except OSError as error:

@@ -312,3 +312,44 @@ def test_json_messages_are_json(name: str, tmp_path: Path) -> None:
     messages = [json.loads(line) for line in outcome.stderr.splitlines()]
     assert [message["level"] for message in messages] == ["warning", "error", "info"]
     assert all(message["command"] == name for message in messages)
+
+
+def _through_bash(line: str, name: str, cwd: Path) -> subprocess.CompletedProcess[bytes]:
+    command = " ".join(invocation(name))
+    return subprocess.run(
+        ["bash", "-c", line.replace("COMMAND", command)], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        cwd=cwd, env=environment(str(cwd)), timeout=60,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DATA_COMMANDS)
+def test_what_stands_behind_a_descriptor_is_gone_on_with(name: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(GOOD)
+    (tmp_path / "all.jsonl").write_bytes(b"before\n")
+    for target in ("-o /dev/stdout >>", "-o /dev/fd/3 3>>", "-o /proc/self/fd/1 >>"):
+        done = _through_bash(f"COMMAND a.jsonl {target} all.jsonl", name, tmp_path)
+        assert done.returncode == 0, done.stderr
+    kept = (tmp_path / "all.jsonl").read_bytes()
+    assert kept.startswith(b"before\n") and kept.count(b"\n") == 1 + 3 * GOOD.count(b"\n")
+    done = _through_bash("COMMAND a.jsonl -o b.jsonl --report /dev/stderr 2>> log", name, tmp_path)
+    assert done.returncode == 0 and (tmp_path / "log").read_bytes().startswith(b"{")
+    assert b" in, " in (tmp_path / "log").read_bytes()
+    assert b"it is not open" in _through_bash("COMMAND a.jsonl -o /dev/fd/9", name, tmp_path).stderr
+
+
+@pytest.mark.parametrize("name", DATA_COMMANDS)
+def test_standard_output_is_no_input_and_no_other_output(name: str, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jsonl").write_bytes(GOOD)
+    (tmp_path / "in" / "z.jsonl").write_bytes(GOOD)
+    for line in (
+        "COMMAND in >> in/z.jsonl",
+        "COMMAND in/*.jsonl >> in/z.jsonl",
+        "COMMAND 'in/*.jsonl' >> in/z.jsonl",
+        "COMMAND < in/z.jsonl >> in/z.jsonl",
+    ):
+        done = _through_bash(line, name, tmp_path)
+        assert (done.returncode, done.stderr.count(b"\n")) == (2, 1), line
+        assert (tmp_path / "in" / "z.jsonl").read_bytes() == GOOD
+    done = _through_bash("COMMAND in --rejects out > out", name, tmp_path)
+    assert done.returncode == 2 and b"where standard output goes" in done.stderr
