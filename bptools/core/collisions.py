@@ -4,8 +4,8 @@
     collisions.add({"--signatures": "s.jsonl"}) # and what is opened beside that
 
 Files are compared by their paths, links followed, and by device and inode. Only --output may name a source:
-it is replaced when the source was read to its end. Nothing is looked at where all that is written is a pipe or
-a terminal, and no folder is searched where no output is there yet.
+it is replaced when the source was read to its end. Nothing is looked at where all that is written is a pipe
+or a terminal, and no folder is searched where no output is there yet.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from bptools.core.cli import version_option
 from bptools.core.errors import BpError, ConfigError, UsageError
 from bptools.core.pipeline import Pipeline
 from bptools.core.pipeline_settings import PipelineSettings
+from bptools.core.setting_types import as_option
 from bptools.core.settings import layered, listed_in_environment, origin_of
 
 
@@ -35,6 +36,10 @@ def _read_config(context: typer.Context, files: list[str] | None) -> list[str] |
     """Put the configuration files below flags and variables (an eager callback)."""
     known = {parameter.name for parameter in context.command.params if parameter.name}
     found = layered(context.info_name or "", list(files or []), known)
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name in found.values:
+            found.values[name] = as_option(parameter, found.values[name], found.origins[name])
     several = [item.name for item in context.command.params if getattr(item, "multiple", False) and item.name]
     for name, values in listed_in_environment(name for name in several if name != "config").items():
         found.values[name], found.origins[name] = values, f"BP_{name.upper()}"

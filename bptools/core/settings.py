@@ -114,8 +114,7 @@ def layered(command: str, config_files: list[str], known: set[str]) -> Layered:
         found: Layered = importlib.import_module(TRANSLATORS[command]).translate(layers, known)
     else:
         found = _merged(command, layers, known)
-    plain = {name: _plain(value) for name, value in found.values.items()}
-    return found._replace(values=plain, files=tuple(path for path, _ in files))
+    return found._replace(files=tuple(path for path, _ in files))
 
 
 def _merged(command: str, layers: list[tuple[str, dict[str, Any]]], known: set[str]) -> Layered:
@@ -168,7 +167,9 @@ def read_table(path: str) -> dict[str, Any]:
                 import tomli as tomllib  # type: ignore[import-not-found, no-redef, unused-ignore]
             content: Any = tomllib.loads(data.decode("utf-8"))
         else:
-            content = _load_yaml(data)
+            from bptools.core.yaml_text import load_yaml
+
+            content = load_yaml(data)
     except ValueError as error:
         raise ConfigError(f"{path}: {str(error).splitlines()[0].lower()}") from None
     if content is None:
@@ -176,35 +177,6 @@ def read_table(path: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: no table of keys and values")
     return {str(key): value for key, value in content.items()}
-
-
-def _load_yaml(data: bytes) -> Any:
-    """Load YAML in which 1e-4 is a number, as everybody but YAML 1.1 means it."""
-    import re
-
-    import yaml
-
-    class Loader(yaml.SafeLoader):  # type: ignore[misc, unused-ignore]
-        pass
-
-    Loader.add_implicit_resolver(
-        "tag:yaml.org,2002:float",
-        re.compile(r"^[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"),
-        list("-+0123456789"),
-    )
-    try:
-        return yaml.load(data, Loader=Loader)
-    except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from None
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as the command line would have given it."""
-    if isinstance(value, dict):
-        return [f"{key}={item}" for key, item in value.items()]
-    if isinstance(value, list):
-        return [str(item) for item in value]
-    return value
 
 
 def listed_in_environment(names: Iterable[str]) -> dict[str, list[str]]:

@@ -138,6 +138,21 @@ class CountingFile(RawStream):
         self.bytes_read += count
         return count
 
+    def read_elsewhere(self, share: float) -> None:
+        """Count as read, and hash if that is wanted, a share of a file that another reads by seeking."""
+        until = round((self.size or 0) * share)
+        if self.digest is None:
+            self.bytes_read = max(self.bytes_read, until)
+        while self.bytes_read < until and hasattr(os, "pread"):
+            try:
+                data = os.pread(self._fd, min(READ_BYTES, until - self.bytes_read), self.bytes_read)
+            except OSError as error:
+                raise ReadWriteError(f"cannot read {self._name}: {reason_of(error)}") from None
+            if not data:
+                return  # it was cut meanwhile
+            self.bytes_read += len(data)
+            self.digest.update(data)
+
     def close(self) -> None:
         """Close it, and what it reads from."""
         if self._close and not self.closed:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import random
 import shutil
 import subprocess
 from pathlib import Path
@@ -156,6 +158,28 @@ def test_verify_says_changed_and_missing_and_no_more(folder: Path) -> None:
     assert said.startswith(
         "the artifact is not as it was made: 'unique.jsonl'; not as recorded: 'raw.jsonl'; what"
     )
+
+
+def test_a_parquet_file_is_hashed_whole(folder: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow
+
+    chance = random.Random(5)
+    texts = [chance.randbytes(300).hex() for _ in range(3000)]
+    table = pyarrow.table({"prompt": texts, "completion": texts})
+    parquet.write_table(table, "raw.parquet", row_group_size=700, compression="none")
+    shell("bp-chatml raw.parquet -o clean.jsonl", folder)
+    (raw,) = trace("clean.jsonl", verify=True).stages[0].inputs
+    data = (folder / "raw.parquet").read_bytes()
+    assert (raw.bytes, raw.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+    assert (raw.complete, raw.state) == (True, "unchanged")
+    (folder / "raw.parquet").write_bytes(data[:900_000] + b"x" + data[900_001:])
+    (raw,) = trace("clean.jsonl", verify=True).stages[0].inputs
+    assert raw.state == "changed"
+    (folder / "raw.parquet").write_bytes(data)
+    shell("bp-chatml raw.parquet --limit 3 -o few.jsonl", folder)
+    (raw,) = trace("few.jsonl", verify=True).stages[0].inputs
+    assert (raw.complete, raw.state) == (False, "unchanged")
 
 
 def test_a_file_that_was_read_in_part_may_have_grown(folder: Path) -> None:

@@ -43,6 +43,7 @@ class ParquetReader(StreamReader):
                 table = pyarrow.parquet.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER_BYTES)
             except (ValueError, OSError, pyarrow.ArrowException) as error:
                 self._corrupt(error)
+                self._read(1)
                 return
             for index in range(table.num_row_groups):
                 start = self._line
@@ -60,6 +61,14 @@ class ParquetReader(StreamReader):
                     if read != group.num_rows:  # damage that Arrow takes for the end of a column
                         self._corrupt(ValueError(f"{read} rows where the file says {group.num_rows}"))
                 self._line = start + group.num_rows
+                self._read((index + 1) / table.num_row_groups)
+            self._read(1)
+
+    def _read(self, share: float) -> None:
+        """Have the file know how much of it was read: that went by another descriptor."""
+        raw: Any = self._stream.raw
+        if _is_file(raw):
+            raw.read_elsewhere(share)
 
     def _rows(self, batch: Any) -> Iterator[tuple[None, Record]]:
         names = _distinct(batch.schema.names)
@@ -107,7 +116,7 @@ def _cell(scalar: Any) -> Any:
 def _seekable(stream: io.BufferedReader[Any]) -> Any:
     """Return a file that can be sought: the stream's own, or a copy that vanishes when it is closed."""
     raw: Any = stream.raw
-    if getattr(raw, "size", None) is not None:  # a regular file, behind a stream that only goes forward
+    if _is_file(raw):
         file = os.fdopen(os.dup(raw.fileno()), "rb")
         file.seek(0)
         return file
@@ -117,6 +126,11 @@ def _seekable(stream: io.BufferedReader[Any]) -> Any:
     shutil.copyfileobj(stream, copy, 1 << 20)
     copy.seek(0)
     return copy
+
+
+def _is_file(raw: Any) -> bool:
+    """Say whether this is a regular file, behind a stream that only goes forward."""
+    return getattr(raw, "size", None) is not None
 
 
 def _distinct(names: list[str]) -> list[str]:

@@ -1,0 +1,49 @@
+"""A value of a configuration file as its option takes it: `limit: 2.5` is no number of records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bptools.core.errors import ConfigError
+
+
+def as_option(parameter: Any, value: Any, origin: str) -> Any:
+    """Return what a file says as the command line would have given it.
+
+    An option that may be repeated takes a list, a table (`NAME=VALUE` each) or one value; others take one.
+    What a text says is left to the option. Raises ConfigError.
+    """
+    if value is None:
+        return None
+    if getattr(parameter, "multiple", False) or getattr(parameter, "nargs", 1) == -1:
+        items = [f"{key}={item}" for key, item in value.items()] if isinstance(value, dict) else value
+        return [_text(parameter, item, origin) for item in (items if isinstance(items, list) else [items])]
+    kind = getattr(parameter.type, "name", "")
+    if isinstance(value, dict | list):
+        shape = "table" if isinstance(value, dict) else "list"
+        raise _refused(parameter, f"takes one value, not a {shape}", origin)
+    if kind.startswith("bool"):
+        if not isinstance(value, bool | str):
+            raise _refused(parameter, f"is true or false, not {value}", origin)
+        return value
+    if isinstance(value, str):
+        return value
+    if kind.startswith(("int", "float")):
+        whole = kind.startswith("int")
+        if isinstance(value, bool) or not isinstance(value, int | float) or (whole and value % 1 != 0):
+            shown = str(value).lower() if isinstance(value, bool) else value
+            raise _refused(parameter, f"takes a {'whole ' if whole else ''}number, not {shown}", origin)
+        return int(value) if whole else value
+    return _text(parameter, value, origin)
+
+
+def _text(parameter: Any, value: Any, origin: str) -> str:
+    """Return a text or a number as text; what else there is would be Python's spelling of it."""
+    if isinstance(value, str) or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return str(value)
+    shown = str(value).lower() if isinstance(value, bool) else "a table or a list"
+    raise _refused(parameter, f"takes a text, not {shown}; quote it", origin)
+
+
+def _refused(parameter: Any, why: str, origin: str) -> ConfigError:
+    return ConfigError(f"{origin}: {parameter.name.replace('_', '-')} {why}")

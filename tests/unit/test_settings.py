@@ -1,0 +1,72 @@
+"""Values of configuration files: YAML as it is meant, and each of the type that its option takes."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bptools.core.yaml_text import load_yaml
+from tests.contract.commands import run
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("on: user", {"on": "user"}),
+        ("a: 5:50", {"a": "5:50"}),
+        ("a: 010", {"a": "010"}),
+        ("a: 1e-4", {"a": 1e-4}),
+        ("a: 1.5e3", {"a": 1500.0}),
+        ("a: .5", {"a": 0.5}),
+        ("a: -.inf", {"a": -math.inf}),
+        ("a: 1_000", {"a": 1000}),
+        ("a: 0x1f", {"a": 31}),
+        ("a: 0", {"a": 0}),
+        ("a: yes", {"a": True}),
+        ("a: off", {"a": "off"}),
+        ("a: ~", {"a": None}),
+        ("a: 2026-01-02", {"a": "2026-01-02"}),
+        ("a: 1.2.3", {"a": "1.2.3"}),
+    ],
+)
+def test_yaml_as_it_is_meant(text: str, value: Any) -> None:
+    assert load_yaml(text.encode()) == value
+
+
+@pytest.mark.parametrize(
+    ("command", "line", "says"),
+    [
+        ("bp-chatml", "system: [a, b]", "system takes one value, not a list"),
+        ("bp-chatml", "system: {a: b}", "system takes one value, not a table"),
+        ("bp-chatml", "system: true", "system takes a text, not true; quote it"),
+        ("bp-chatml", "limit: 2.5", "limit takes a whole number, not 2.5"),
+        ("bp-chatml", "limit: true", "limit takes a whole number, not true"),
+        ("bp-chatml", "limit: .nan", "limit takes a whole number, not nan"),
+        ("bp-chatml", "tag: {a: b}", "tag takes one value, not a table"),
+        ("bp-chatml", "tag: 1", "tag is true or false, not 1"),
+        ("bp-chatml", "map: 3", "--map '3' is not NAME=VALUE"),
+        ("bp-filter", "drop-match: true", "drop-match takes a text, not true; quote it"),
+        ("bp-filter", "keep-match: [[a]]", "keep-match takes a text, not a table or a list; quote it"),
+    ],
+)
+def test_a_value_of_another_type_is_named_with_its_file(
+    command: str, line: str, says: str, tmp_path: Path
+) -> None:
+    (tmp_path / "c.yaml").write_text(line)
+    (tmp_path / "a.jsonl").write_text('{"prompt": "p", "completion": "c"}\n')
+    outcome = run(command, "-c", "c.yaml", "a.jsonl", cwd=tmp_path)
+    assert (outcome.code, outcome.stdout) == (78, b"")
+    assert outcome.stderr.decode().startswith(f"{command}: c.yaml: {says}")
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [("limit: 2.0", "limit = 2 "), ("map: {prompt: p}", 'map = ["prompt=p"]'), ("skip: '3'", "skip = 3 ")],
+)
+def test_a_value_that_means_the_same_is_taken(line: str, shown: str, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(line)
+    outcome = run("bp-chatml", "-c", "c.yaml", "--show-config", cwd=tmp_path)
+    assert shown in outcome.stdout.decode()
