@@ -38,8 +38,11 @@ export BP_LEDGER := .ledger
 
 # What a step says is kept in a log and shown only if it fails. A target is written beside its place, and moved there
 # when the whole pipe has succeeded: make removes what a failed step left, but not what a make left that was killed
-# itself. The number of the shell keeps two of them apart.
-begin = rm -f $@.*.part; part=$@.$$$$.part; exec 3>&2 2> $@.log; \
+# itself. Of two makes at once the second waits for each step of the first, where there is flock; where there is none
+# the number of the shell keeps their files apart.
+begin = exec 9>> $@.log; flock 9 2> /dev/null || :; \
+        for old in $@.*.part; do pid=$${old%.part}; kill -0 "$${pid\#\#*.}" 2> /dev/null || rm -f "$$old"; done; \
+        part=$@.$$$$.part; exec 3>&2 2> $@.log; \
         trap 'code=$$?; rm -f "$$part"; [ $$code = 0 ] || cat $@.log >&3' EXIT
 end   = mv "$$part" $@
 
@@ -50,8 +53,8 @@ LOOKING := $(strip $(foreach letter,n q t,$(findstring $(letter),$(firstword -$(
 # $(call found,DIRS) are the files to read, $(call odd,DIRS) the first whose name make would take for something else;
 # colons it takes with a backslash. $(call need,FILES,ODD,WHAT) stops where there is nothing, or such a name.
 ODD   := *[[:space:];|\\(]*
-found  = $(shell find $(1) -type f ! -name '.*' ! -path '$(ODD)' 2> /dev/null | LC_ALL=C sort | sed 's/:/\\:/g')
-odd    = $(shell find $(1) -type f ! -name '.*' -path '$(ODD)' 2> /dev/null | LC_ALL=C sort | head -n 1)
+found  = $(shell find -L $(1) -type f ! -name '.*' ! -path '$(ODD)' 2> /dev/null | LC_ALL=C sort | sed 's/:/\\:/g')
+odd    = $(shell find -L $(1) -type f ! -name '.*' -path '$(ODD)' 2> /dev/null | LC_ALL=C sort | head -n 1)
 need   = $(if $(LOOKING),,$(if $(2),$(error rename '$(2)': make takes no blank, ;, |, \ or bracket in a name))\
          $(if $(1),,$(error put $(3) first)))
 

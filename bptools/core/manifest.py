@@ -37,12 +37,9 @@ def manifest_of(pipe: Pipeline) -> dict[str, Any]:
 
 
 def record_run(pipe: Pipeline) -> None:
-    """Write the manifest beside the output file, last, and a ledger entry where BP_LEDGER asks for one."""
-    manifest = manifest_of(pipe)
-    if pipe.output_is_file:
-        write_file(pipe.settings.output + ".manifest.json", dumps_report(manifest))
+    """Leave a ledger entry where BP_LEDGER asks for one."""
     if pipe.settings.output != os.devnull:  # bp-train's records go nowhere: its run is what it makes
-        leave_in_ledger(manifest)
+        leave_in_ledger(manifest_of(pipe))
 
 
 def open_ledger() -> str | None:

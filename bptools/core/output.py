@@ -8,6 +8,7 @@ import io
 import os
 import re
 import stat
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from bptools.core.errors import OutputError, ReaderGone, ReadWriteError
@@ -16,6 +17,7 @@ from bptools.core.streams import BUFFER_BYTES, reason_of
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
+_LONGEST_NAME = 255  # bytes, on every file system that is common
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/(?:self|thread-self))/fd/([0-9]+)|/dev/std(out|err)")
 
 
@@ -99,6 +101,10 @@ class Output:
             if any(event & select.POLLERR for _, event in poll.poll(0)):
                 raise ReaderGone(self._raw.name)
 
+    def prepare(self) -> None:
+        """Do all of `commit` that can fail for want of space or a name. Raises as it does."""
+        self.flush()
+
     def commit(self) -> None:
         """Make the output final. Raises ReaderGone, ReadWriteError."""
         self.flush()
@@ -120,10 +126,13 @@ class AtomicFile(Output):
         path = os.path.realpath(target)  # a link keeps pointing at what is replaced behind it
         self._path = path
         self._temporary: str | None = None
+        self._prepared = False
         folder = os.path.dirname(path)
         if os.path.isdir(path):
             raise OutputError(f"cannot create '{target}': is a directory")
         try:
+            if len(os.fsencode(os.path.basename(path))) > _LONGEST_NAME:
+                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
             self._fd = self._open_unnamed(folder)
             if self._fd < 0:
                 self._temporary = self._sibling()
@@ -155,27 +164,41 @@ class AtomicFile(Output):
             os.close(folder)
 
     def _sibling(self) -> str:
-        name = os.path.basename(self._path)[:200]
+        name = os.fsdecode(os.fsencode(os.path.basename(self._path))[:200])  # a name has at most 255 bytes
         return os.path.join(os.path.dirname(self._path), f".{name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
 
-    def commit(self) -> None:
-        """Put the file in its place, whole. Raises ReadWriteError, OutputError."""
+    def prepare(self) -> None:
+        """Have the file on the disk, whole, under another name. Raises ReadWriteError, OutputError."""
+        if self._prepared:
+            return
         self.flush()
-        try:
+        with self._told():
             os.fsync(self._fd)
             if self._temporary is None:
                 self._temporary = self._sibling()
                 self._give_name(self._temporary)
+        self._prepared = True
+
+    def commit(self) -> None:
+        """Put the file in its place, whole. Raises ReadWriteError, OutputError."""
+        self.prepare()
+        assert self._temporary is not None
+        with self._told():
             with contextlib.suppress(FileNotFoundError):
                 os.chmod(self._temporary, stat.S_IMODE(os.stat(self._path).st_mode))
             os.replace(self._temporary, self._path)
+        self._temporary = None
+        self._close()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             self.abort()
             if error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
                 raise ReadWriteError(f"cannot write '{self.target}': {reason_of(error)}") from None
             raise OutputError(f"cannot create '{self.target}': {reason_of(error)}") from None
-        self._temporary = None
-        self._close()
 
     def abort(self) -> None:
         """Forget the file."""

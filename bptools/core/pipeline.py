@@ -16,15 +16,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from bptools import __version__
-from bptools.core.collisions import Collisions
 from bptools.core.errors import BpError, DataError
-from bptools.core.hashing import new_sha256
 from bptools.core.intake import Intake, Item
 from bptools.core.marking import marked_line
 from bptools.core.messages import Messages
-from bptools.core.output import AtomicFile, Output, open_output
+from bptools.core.outputs import Outputs
 from bptools.core.pipeline_settings import PipelineSettings
-from bptools.core.records import Drop, Record, Reject, dumps, loads
+from bptools.core.records import Drop, Record, Reject, dumps, dumps_report, loads
 from bptools.core.rejects import RejectLog, Tolerance
 from bptools.core.report import Counts
 
@@ -54,32 +52,22 @@ class Pipeline:
         self.settings = settings
         self.counts = Counts()
         self.messages = Messages(command, settings.quiet, settings.verbose, settings.log_json)
-        self._outputs: list[Output] = []
-        if os.environ.get("BP_LEDGER"):
-            from bptools.core.manifest import open_ledger
-
-            open_ledger()
         if settings.tag and settings.dropped is not None and settings.limit is None:
             # with --limit a step that holds records back drops what is beyond it, also under --tag
             self.messages.warn("--dropped stays empty under --tag, which passes on what would be dropped")
-        self._collisions = Collisions(settings)
+        self.intake = Intake(settings, self.counts, self.messages, self._refuse_line, hashing=False)
+        self._outputs = Outputs(settings)
+        self.intake.hashing = self._outputs.hash is not None
         self._rejects = RejectLog(
             self.messages,
             self.counts,
             Tolerance(settings.max_rejects),
-            self._open(settings.rejects),
+            self._outputs.rejects,
             settings.strict,
         )
-        self._dropped = self._open(settings.dropped)
-        self._report = self._open(settings.report)
-        self._output = open_output(settings.output, settings.line_buffered)
-        self._outputs.append(self._output)
-        hashing = isinstance(self._output, AtomicFile) or bool(os.environ.get("BP_LEDGER"))
-        self._output_hash: Any = new_sha256() if hashing else None
-        if hashing:
-            self._output.hash_with(self._output_hash)
-        self.write_line = self._output.write
-        self.intake = Intake(settings, self.counts, self.messages, self._refuse_line, hashing)
+        self._dropped = self._outputs.dropped
+        self.open_also = self._outputs.open_also
+        self.write_line = self._outputs.main.write
         self.folder: OutputFolder | None = None
         self.report_fields: dict[str, Any] = {}  # what a command adds to --report
         self.when_done: Callable[[], None] | None = None  # called when all outputs are in their places
@@ -89,20 +77,6 @@ class Pipeline:
         self._progress: Progress | None = None
         self._windows: Windows | None = None
 
-    def _open(self, name: str | None) -> Output | None:
-        if name is None:
-            return None
-        output = open_output(name)
-        self._outputs.append(output)
-        return output
-
-    def open_also(self, option: str, name: str) -> Output:
-        """Open an output that an option names; it ends like the others. Raises OutputError, UsageError."""
-        self._collisions.add({option: name})
-        output = open_output(name)
-        self._outputs.append(output)
-        return output
-
     def write_into(self, folder: OutputFolder) -> None:
         """Finish a folder of files in place of the output, with this run in its manifest. Call it first.
 
@@ -110,7 +84,7 @@ class Pipeline:
         """
         self.folder = folder
         for name in folder.earlier:
-            self._collisions.add({"--out-dir": os.path.join(folder.path, name)})
+            self._outputs.refuse({"--out-dir": os.path.join(folder.path, name)})
         self.intake.hashing = True
 
     def __iter__(self) -> Iterator[Item]:
@@ -325,8 +299,7 @@ class Pipeline:
 
     def _end(self, error: BaseException | None) -> Literal[False]:
         if error is not None and not isinstance(error, DataError):
-            for output in self._outputs:
-                output.abort()
+            self._outputs.abort()
             if self.folder is not None:
                 self.folder.abort()
             return False
@@ -345,17 +318,13 @@ class Pipeline:
 
     def _commit(self, failure: BpError | None) -> None:
         """Finish every output; the main one last, and only when the run may stand."""
+        outputs, stands = self._outputs, failure is None
         try:
-            if failure is None:
-                self._output.flush()  # a full disk shows here, before anything is put in its place
-            if self._report is not None:
+            if outputs.report is not None:
                 report = {**self.counts.as_json(self.command, __version__), **self.report_fields}
-                self._report.write(dumps(report))
-            for output in self._outputs:
-                if output is not self._output:
-                    output.commit()
-            if failure is None:
-                self._output.commit()
+                outputs.report.write(dumps(report))
+            outputs.commit(stands, self._manifest)
+            if stands:
                 if self.folder is not None:
                     from bptools.core.manifest import manifest_of
 
@@ -363,33 +332,37 @@ class Pipeline:
                     files = self.folder.files().items()
                     shown = ", ".join(f"{entry['records']} {name}" for name, entry in files)
                     self.messages.info(f"{self.folder.path}: {shown or 'no file'}")
-                if self._output_hash is not None:
+                if outputs.hash is not None:
                     from bptools.core.manifest import record_run
 
                     record_run(self)
                 if self.when_done is not None:
-                    self._output.check_reader()
+                    outputs.main.check_reader()
                     self.when_done()
         finally:
-            for output in self._outputs:
-                output.abort()
+            outputs.abort()
             if self.folder is not None:
                 self.folder.abort()
+
+    def _manifest(self) -> bytes:
+        from bptools.core.manifest import manifest_of
+
+        return dumps_report(manifest_of(self))
 
     @property
     def output_is_file(self) -> bool:
         """Whether the output is a file with a manifest beside it."""
-        return isinstance(self._output, AtomicFile)
+        return self._outputs.is_file
 
     @property
     def output_bytes(self) -> int:
         """Bytes written to the main output."""
-        return self._output.bytes_written
+        return self._outputs.main.bytes_written
 
     @property
     def output_sha256(self) -> str:
         """The hash of what was written to the main output, where a manifest wants it."""
-        return str(self._output_hash.hexdigest()) if self._output_hash is not None else ""
+        return "" if self._outputs.hash is None else str(self._outputs.hash.hexdigest())
 
 
 def _best_effort(record: Record) -> bytes:

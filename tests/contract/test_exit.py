@@ -353,3 +353,45 @@ def test_standard_output_is_no_input_and_no_other_output(name: str, tmp_path: Pa
         assert (tmp_path / "in" / "z.jsonl").read_bytes() == GOOD
     done = _through_bash("COMMAND in --rejects out > out", name, tmp_path)
     assert done.returncode == 2 and b"where standard output goes" in done.stderr
+
+
+@pytest.mark.parametrize("name", DATA_COMMANDS)
+def test_a_manifest_that_has_no_place_is_told_before_the_output_is_replaced(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.jsonl").write_bytes(GOOD)
+    for long in ("x" * 246, "\u3042" * 82):  # with what is added 260 bytes
+        (tmp_path / long).write_bytes(b"before")
+        outcome = run(name, "a.jsonl", "-o", long, cwd=tmp_path)
+        assert outcome.code == 73
+        assert "file name too long" in one_line(outcome.stderr, name).lower()
+        assert (tmp_path / long).read_bytes() == b"before"
+    (tmp_path / "o.manifest.json").mkdir()
+    (tmp_path / "o").write_bytes(b"before")
+    assert run(name, "a.jsonl", "-o", "o", cwd=tmp_path).code == 73
+    assert (tmp_path / "o").read_bytes() == b"before"
+    assert run(name, "a.jsonl", "-o", "\u3042" * 80, cwd=tmp_path).code == 0
+    assert (tmp_path / ("\u3042" * 80 + ".manifest.json")).exists()
+
+
+@pytest.mark.parametrize("name", DATA_COMMANDS)
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["-o", "o", "--rejects", "r", "--report", "none/x"], 73),
+        (["-o", "o", "--rejects", "r", "--slice", "x"], 2),
+        (["-o", "none/o", "--rejects", "r", "--report", "p"], 73),
+        (["-o", "o", "--rejects", "r", "missing.jsonl"], 66),
+    ],
+)
+def test_no_litter_where_files_cannot_be_unnamed(
+    name: str, options: list[str], code: int, tmp_path: Path
+) -> None:
+    """What macOS and some network file systems lack is taken away by a sitecustomize.py."""
+    (tmp_path / "place").mkdir()
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text("import os\nos.O_TMPFILE = 0\n")
+    (tmp_path / "place" / "a.jsonl").write_bytes(GOOD)
+    env = {"PYTHONPATH": str(tmp_path / "site")}
+    assert run(name, "a.jsonl", *options, cwd=tmp_path / "place", env=env).code == code
+    assert os.listdir(tmp_path / "place") == ["a.jsonl"]
