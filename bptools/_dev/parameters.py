@@ -88,7 +88,7 @@ def _parameter(parameter: Any, context: Any) -> Parameter:
     if facts:
         text = f"{text} [{'; '.join(facts)}]"
     variable = ""
-    if "--help" not in names and "--version" not in names:
+    if getattr(parameter, "allow_from_autoenv", True) and "--help" not in names:
         variable = f"{context.auto_envvar_prefix}_{parameter.name}".upper()
     return Parameter(tuple(names), value, choices, text, variable, bool(parameter.multiple))
 

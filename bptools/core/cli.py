@@ -45,6 +45,13 @@ def command_app() -> typer.Typer:
 class PlainCommand(TyperCommand):
     """A command whose help ends in the examples of its man page, read only when help is asked for."""
 
+    def get_help_option(self, ctx: Any) -> Any:
+        """Return --help, which no variable asks for."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.allow_from_autoenv = False
+        return option
+
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Write the examples."""
         from bptools.core.pages import section
@@ -193,6 +200,7 @@ def version_option() -> Any:
         callback=_print_version,
         expose_value=False,
         show_envvar=False,
+        allow_from_autoenv=False,  # BP_VERSION is what a CI may call its own
         help="Print the version, and stop.",
     )
 

@@ -82,7 +82,7 @@ REPORTING: list[tuple[str, Any, Any]] = [
 ]  # fmt: skip
 COMMON: list[tuple[str, Any, Any]] = [
     ("config", Annotated[Optional[list[str]], option("--config", "-c", metavar="FILE", is_eager=True, callback=_read_config, help="Read options from a YAML or TOML file; may be repeated, later ones win.")], None),
-    ("show_config", Annotated[bool, option("--show-config", help="Print every option with its origin, and stop.")], False),
+    ("show_config", Annotated[bool, option("--show-config", allow_from_autoenv=False, help="Print every option with its origin, and stop.")], False),
     ("log_format", Annotated[Literal["text", "json"], option("--log-format", help="How messages are written.")], "text"),
     ("quiet", Annotated[bool, option("--quiet", "-q", help="Errors and rejects only.")], False),
     ("verbose", Annotated[bool, option("--verbose", "-v", help="Name the files in folders that are passed over.")], False),

@@ -395,3 +395,11 @@ def test_no_litter_where_files_cannot_be_unnamed(
     env = {"PYTHONPATH": str(tmp_path / "site")}
     assert run(name, "a.jsonl", *options, cwd=tmp_path / "place", env=env).code == code
     assert os.listdir(tmp_path / "place") == ["a.jsonl"]
+
+
+@pytest.mark.parametrize("name", DATA_COMMANDS)
+def test_no_variable_puts_anything_but_records_on_standard_output(name: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(GOOD)
+    plain = run(name, "a.jsonl", cwd=tmp_path)
+    env = {"BP_VERSION": "1", "BP_SHOW_CONFIG": "1", "BP_HELP": "1"}
+    assert run(name, "a.jsonl", cwd=tmp_path, env=env) == plain
