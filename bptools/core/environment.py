@@ -12,6 +12,7 @@ import sys
 from typing import Any
 
 from bptools import __version__
+from bptools.core.errors import pip_install
 
 # as in pyproject.toml, without markers; a test compares them
 REQUIREMENTS: dict[str, tuple[str, ...]] = {
@@ -90,10 +91,10 @@ def extras(imports: bool = False) -> dict[str, dict[str, Any]]:
         broken = [text for text in requirements if states.get(_split(text)[0], {}).get("state") == "broken"]
         line = None
         if worst in ("missing", "broken"):
-            line = "pip install " + ("bptools" if extra == "core" else f"'bptools[{extra}]'")
+            line = f"{pip_install()} " + ("bptools" if extra == "core" else f"'bptools[{extra}]'")
             if broken:
                 quoted = " ".join(f"'{text}'" for text in broken)
-                line = f"pip install --force-reinstall --no-deps {quoted} && {line}"
+                line = f"{pip_install()} --force-reinstall --no-deps {quoted} && {line}"
         found[extra] = {"for": WHAT_FOR[extra], "state": worst, "packages": states, "install": line}
     return found
 

@@ -58,11 +58,28 @@ class Unavailable(BpError):
     exit_code = Exit.UNAVAILABLE
 
 
+def pip_install() -> str:
+    """Return how a line begins that installs into the environment of this process.
+
+    The pip that comes first on PATH may be of another one.
+    """
+    import os
+    import shlex
+    import shutil
+    import sys
+
+    found = shutil.which("pip")
+    here = os.path.dirname(sys.executable)
+    if found is not None and os.path.realpath(os.path.dirname(found)) == os.path.realpath(here):
+        return "pip install"
+    return f"{shlex.quote(sys.executable)} -m pip install"
+
+
 class MissingExtra(Unavailable):
     """An optional package that the work at hand needs."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed; pip install 'bptools[{extra}]'")
+        super().__init__(f"{package} is not installed; {pip_install()} 'bptools[{extra}]'")
 
 
 class OutputError(BpError):

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from bptools.core.errors import InputError, ReadWriteError, Unavailable
+from bptools.core.errors import InputError, ReadWriteError, Unavailable, pip_install
 from bptools.core.records import Reject
 from bptools.core.sources.base import Source
 
@@ -277,7 +277,7 @@ def _unzstd(raw: RawStream) -> RawStream:
         try:
             from backports import zstd  # type: ignore[no-redef, import-not-found, unused-ignore]
         except ImportError:
-            raise Unavailable("backports.zstd is not installed; pip install backports.zstd") from None
+            raise Unavailable(f"backports.zstd is not installed; {pip_install()} backports.zstd") from None
     below: io.BufferedReader[Any] = io.BufferedReader(raw, BUFFER_BYTES)
     return Decompressed(zstd.ZstdFile(below), "zstd", below, raw)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from bptools.core import environment
+from bptools.core.errors import pip_install
 from tests.golden import ROOT
 from tests.golden import environment as bare
 
@@ -129,12 +131,23 @@ def test_extra_names_the_line_that_mends_it(monkeypatch: pytest.MonkeyPatch) -> 
         environment, "REQUIREMENTS", {"hf": ("bp-no-such-package>=1",), "core": ("typer>=99",)}
     )
     found = environment.extras()
-    assert (found["hf"]["state"], found["hf"]["install"]) == ("missing", "pip install 'bptools[hf]'")
+    assert (found["hf"]["state"], found["hf"]["install"]) == ("missing", f"{pip_install()} 'bptools[hf]'")
     assert found["core"]["state"] == "broken"
     assert (
         found["core"]["install"]
-        == "pip install --force-reinstall --no-deps 'typer>=99' && pip install bptools"
+        == f"{pip_install()} --force-reinstall --no-deps 'typer>=99' && {pip_install()} bptools"
     )
+
+
+def test_the_line_that_installs_is_for_this_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "pip").write_text("#!/bin/sh\n")
+    (tmp_path / "pip").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert pip_install() == f"{sys.executable} -m pip install"
+    monkeypatch.setenv("PATH", os.path.dirname(sys.executable))
+    assert pip_install() == "pip install"
 
 
 @pytest.mark.parametrize(

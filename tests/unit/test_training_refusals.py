@@ -77,6 +77,9 @@ def contents(folder: Path) -> dict[str, bytes]:
         (["--targets", "q_(proj"], 2, "is no regular expression"),
         (["--eval-split", "95%"], 2, "--eval-split"),
         (["--alpha", "0"], 2, "--alpha"),
+        (["--targets", "x{99999999999}"], 2, "is no regular expression"),
+        (["--seed", "4294967296"], 2, "--seed"),
+        (["--method", "pretrain", "--model", "qwen0.5b"], 2, "begins with random weights"),
         (["--quant", "nf4", "--full"], 2, "--quant nf4 holds frozen weights, --full has none"),
         (["--quant", "int8", "--method", "pretrain"], 2, "--method pretrain has none"),
         (["--model-config", "/nosuch", "--method", "pretrain"], 66, "cannot open '/nosuch': no such file"),
@@ -126,7 +129,7 @@ def test_a_model_with_a_broken_config_is_66(called: Called, tmp_path: Path, text
 
 def test_a_package_that_quant_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "_installed", lambda name: name != "bitsandbytes")
-    with pytest.raises(BpError, match=r"bitsandbytes is not installed; pip install 'bptools\[bnb\]'"):
+    with pytest.raises(BpError, match=r"bitsandbytes is not installed; .*pip install 'bptools\[bnb\]'"):
         preflight.check_packages(Settings(quant="nf4"))
     preflight.check_packages(Settings())
 

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 import pytest
 
+from bptools.core.errors import MissingExtra
 from bptools.training.curves import Curves, finite, read_curves, smoothed, span, thinned
 from bptools.training.report_chart import Series, chart, ticks
 from bptools.training.report_html import duration, report_html, shown
@@ -316,7 +317,7 @@ def test_missing_matplotlib_is_a_note(tmp_path: Path, monkeypatch: pytest.Monkey
     said = orjson.loads((run / "events.jsonl").read_bytes().splitlines()[-1])
     assert said == {
         "event": "note",
-        "message": "loss.png could not be made: matplotlib is not installed; pip install 'bptools[train]'",
+        "message": f"loss.png could not be made: {MissingExtra('matplotlib', 'train')}",
     }
     assert "loss.png could not be made" in (run / "report.html").read_text()
     assert not (run / "loss.png").exists()
