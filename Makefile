@@ -12,6 +12,8 @@
 SHELL    := /bin/sh
 VENV     := .venv
 PREFIX   ?= $(HOME)/.local
+# A shell that is not bash hands PREFIX=~/x on as it stands.
+override PREFIX := $(patsubst ~/%,$(HOME)/%,$(PREFIX))
 EXTRAS   ?=
 PIP_ARGS ?=
 ARGS     ?=
@@ -22,12 +24,14 @@ PEERS    := .bench/peers/bin/python
 PYTEST   := -m pytest -n auto --maxprocesses 8 --dist worksteal
 PIP      := -m pip --disable-pip-version-check install -qq $(PIP_ARGS)
 HOME_DIR  = $(PREFIX)/lib/bptools
-SHARED   := man/man1 man/man5 man/man7 bash-completion/completions zsh/site-functions fish/vendor_completions.d
+# What make install puts under share/, FROM:TO.
+SHARED   := man/man1:man/man1 man/man5:man/man5 man/man7:man/man7 completions/bash:bash-completion/completions \
+            completions/zsh:zsh/site-functions completions/fish:fish/vendor_completions.d
 
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := check
-.PHONY: check help venv demo test test-all lint format types docs docs-check cases bench bench-peers chaos install uninstall clean
+.PHONY: check help venv demo test test-all lint format types docs docs-check cases bench bench-peers chaos install uninstall clean FORCE
 
 # $(call environment,DIR): a virtual environment in DIR and the constraints that hold for its Python.
 # Some systems split ensurepip off; pip can then install itself from outside.
@@ -37,7 +41,8 @@ for candidate in python3.11 python3; do \
   [ -n "$$python" ] || ! "$$candidate" -c '' 2>/dev/null || python="$$candidate"; \
 done; \
 "$${python:-python3}" -c 'import sys; sys.exit(sys.version_info < (3, 10) and "make: bptools needs Python 3.10 or newer; name one with PYTHON=")'; \
-"$(1)/bin/python" -m pip --version >/dev/null 2>&1 || "$$python" -m venv --clear "$(1)" >/dev/null 2>&1 || { \
+"$(1)/bin/python" -m pip --version >/dev/null 2>&1 && { [ -z "$(PYTHON)" ] || \
+[ "$$("$(1)/bin/python" -V)" = "$$("$$python" -V)" ]; } || "$$python" -m venv --clear "$(1)" >/dev/null 2>&1 || { \
   "$$python" -m venv --clear --without-pip "$(1)"; \
   "$$python" -m pip --python "$(1)/bin/python" install -qq $(PIP_ARGS) pip; }; \
 if "$(1)/bin/python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then \
@@ -47,6 +52,14 @@ else \
   grep '^torch==' constraints.txt >"$(1)/constraints.txt"; \
 fi
 endef
+
+# Another PYTHON than that of the environment makes it anew.
+ifneq ($(PYTHON),)
+ifneq ($(shell "$(PYTHON)" -V 2>&1),$(shell $(PY) -V 2>&1))
+$(VENV)/.stamp: FORCE
+endif
+endif
+FORCE:
 
 check: lint types test docs-check  ## what plain make does
 
@@ -110,15 +123,15 @@ install:  ## commands, man pages and completions under PREFIX
 	"$(HOME_DIR)/bin/python" $(PIP) -c "$(HOME_DIR)/constraints.txt" --force-reinstall --no-deps .; \
 	"$(HOME_DIR)/bin/python" $(PIP) -c "$(HOME_DIR)/constraints.txt" ".$(if $(EXTRAS),[$(EXTRAS)])"; \
 	for command in bin/*; do ln -sf "../lib/bptools/$$command" "$(PREFIX)/$$command"; done; \
-	for folder in $(SHARED); do \
-	  mkdir -p "$(PREFIX)/share/$$folder"; \
-	  cp "$(HOME_DIR)/share/$$folder"/* "$(PREFIX)/share/$$folder/"; \
+	for pair in $(SHARED); do \
+	  mkdir -p "$(PREFIX)/share/$${pair#*:}"; \
+	  cp "$${pair%:*}"/* "$(PREFIX)/share/$${pair#*:}/"; \
 	done; \
 	echo "installed under $(PREFIX)"
 
 uninstall:  ## take away what make install put under PREFIX
-	@set -eu; for folder in $(SHARED); do \
-	  for file in "$(HOME_DIR)/share/$$folder"/*; do rm -f "$(PREFIX)/share/$$folder/$${file##*/}"; done; \
+	@set -eu; for pair in $(SHARED); do \
+	  for file in "$${pair%:*}"/*; do rm -f "$(PREFIX)/share/$${pair#*:}/$${file##*/}"; done; \
 	done; \
 	for command in bin/*; do rm -f "$(PREFIX)/$$command"; done; \
 	rm -rf "$(HOME_DIR)"
