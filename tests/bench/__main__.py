@@ -63,7 +63,12 @@ def measure_streams(chosen: argparse.Namespace) -> None:
         for shape in ("sharegpt", "messages", "alpaca", "short")
     }
     tenth = write_jsonl("sharegpt", FOLDER / f"sharegpt-{chosen.size // 10}.jsonl", size // 10)
-    bench = Bench(chosen.runs)
+    bench = Bench(
+        chosen.runs,
+        f"CPU seconds are user + system of the whole process, start included, median of {chosen.runs} runs, each in "
+        "turn with its peers after one for the caches. Of the quality rules records per CPU second of judging alone "
+        "are counted, one pass each.",
+    )
     copiers = {}
     for name, options in COPIERS.items():
         if program := shutil.which(name):

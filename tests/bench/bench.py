@@ -34,8 +34,12 @@ def name_given(files: list[str]) -> None:
 class Bench:
     """Collects the rows of one section: what, against what, cost, ratio, goal."""
 
-    def __init__(self, runs: int, section: str = "", packages: tuple[str, ...] = ("orjson", "typer")) -> None:
+    def __init__(
+        self, runs: int, how: str, section: str = "", packages: tuple[str, ...] = ("orjson", "typer")
+    ) -> None:
+        """Begin a section. how: what is measured, and how often, for the reader of the table."""
         self.runs = runs
+        self.how = how
         self.heading = f"## {section}" if section else "# Benchmark results"
         self.packages = packages
         self.peers: list[str] = []  # with their versions
@@ -89,7 +93,7 @@ class Bench:
 
     def note(self, what: str, ours: str, against: str, figure: str) -> None:
         """Add a row of text."""
-        self.rows.append((what, ours, against, figure))
+        self.rows.append((what, ours, against, f"{figure} (missed)" if missed(figure) else figure))
         sys.stdout.write(" | ".join(self.rows[-1]) + "\n")
         sys.stdout.flush()
 
@@ -102,8 +106,8 @@ class Bench:
             f"Written by `make bench` on {datetime.now(timezone.utc).date()} (UTC): {processor()}, "
             f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}.",
             *([f"Peers: {', '.join(self.peers)}."] if self.peers else []),
-            "CPU seconds are user + system of the whole process, start included, median of "
-            f"{self.runs} interleaved runs; memory is the peak.",
+            self.how,
+            "Memory is the peak of a process. What did not reach its goal is marked as missed.",
             "",
             "| what | ours | against | figure and goal |",
             "|---|---|---|---|",
@@ -115,10 +119,27 @@ class Bench:
             part.partition("\n")[0]: part for part in re.split(r"^(?=##? )", written, flags=re.M) if part
         }
         made = "\n".join(lines)
-        for name in sorted(GIVEN, key=len, reverse=True):
-            made = made.replace(name, GIVEN[name])
+        for name in sorted(GIVEN, key=len, reverse=True):  # whole words: a file may be called data.jsonl
+            made = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", GIVEN[name], made)
         sections[self.heading] = made
         RESULTS.write_text("\n".join(part.rstrip("\n") + "\n" for part in sections.values()))
+
+
+_BOUND = re.compile(
+    r"(?P<figure>[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?)[^\d;]*?,? at (?P<which>least|most) "
+    r"(?P<goal>[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?)(?P<faster>x faster)?"
+)
+
+
+def missed(figure: str) -> bool:
+    """Say whether a figure such as `1.53 times, at least 2` or `0.2x at least 4x faster` misses its goal."""
+    for found in _BOUND.finditer(figure):
+        value, goal = float(found["figure"].replace(",", "")), float(found["goal"])
+        if found["faster"]:
+            value = 1 / value
+        if value < goal if found["which"] == "least" else value > goal:
+            return True
+    return False
 
 
 def processor() -> str:

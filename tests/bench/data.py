@@ -79,11 +79,13 @@ def write_jsonl(shape: str, path: Path, size: int) -> Path:
     """Write about `size` bytes of one shape, once."""
     if not path.exists():
         written = 0
-        with open(path, "wb") as file:
+        part = path.with_suffix(".part")
+        with open(part, "wb") as file:
             for record in SHAPES[shape](random.Random(1)):
                 written += file.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
                 if written >= size:
                     break
+        part.replace(path)  # whole or not at all: it is measured on again
     return path
 
 

@@ -232,7 +232,8 @@ def _run(command: list[str], env: dict[str, str] | None = None) -> bytes:
 
 def measure_junk(data: list[str]) -> None:
     """Measure everything and save the section."""
-    bench = Bench(1, "bp-ppl, planted junk", ("torch", "transformers"))
+    how = "Records planted among clean ones, by a fixed seed; what bp-ppl removes of each, and what training on the rest gives."
+    bench = Bench(1, how, "bp-ppl, planted junk", ("torch", "transformers"))
     env = {**bench.env, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_HOME": str(FOLDER / "hf")}
     tuned = False
     with tempfile.TemporaryDirectory(dir=FOLDER) as made:

@@ -112,7 +112,11 @@ def bare(model: str, chats: str, steps: int, env: dict[str, str]) -> Ran:
 
 def measure_training(rounds: int) -> None:
     """Measure both in turn and save the section."""
-    bench = Bench(rounds, "bp-train", ("torch", "transformers", "trl", "peft"))
+    how = (
+        f"Both in turn, {rounds} times with {STEPS[0]} and {STEPS[1]} steps, on one thread. A step is the difference "
+        "of the two in CPU seconds, medians; the first step is by the clock, the fastest run."
+    )
+    bench = Bench(rounds, how, "bp-train", ("torch", "transformers", "trl", "peft"))
     env = {**bench.env, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     env["HF_HOME"] = str(FOLDER / "hf")
     model, chats = make_model(FOLDER / "train-model"), make_chats(FOLDER / "train-chats.jsonl")
