@@ -168,12 +168,12 @@ def load_offsets(tokenizer: str) -> Offsets:
 
     tokenizer: as `load_tokenizer` takes it; raises what that raises. Special tokens are not added.
     """
-    from bptools.chat.tokenizer import load_tokenizer
+    from bptools.chat.tokenizer import encodable, load_tokenizer
 
     loaded = load_tokenizer(tokenizer)
 
     def offsets(text: str) -> list[tuple[int, int]]:
-        found: list[tuple[int, int]] = loaded.encode(text, add_special_tokens=False).offsets
+        found: list[tuple[int, int]] = loaded.encode(encodable(text), add_special_tokens=False).offsets
         return found
 
     return offsets

@@ -26,7 +26,7 @@ TRANSCRIPT = (
     "plain_text",
 )
 LATE = {"history", "chat_history", "context"}
-"""Beside a last exchange these are what came before it; alone they are the conversation."""
+"""Of CONVERSATION: beside a last exchange these are what came before it; alone they are the conversation."""
 HISTORY = ("history", "chat_history", "conversation_history", "dialog_history", "dialogue_history")
 
 SYSTEM = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bptools.core.records import Record
+
 PARTS: dict[str, tuple[str, ...]] = {  # the fields of a shape that hold messages
     "chat": ("messages",),
     "preference": ("prompt", "chosen", "rejected"),
@@ -36,3 +38,8 @@ FORMATS: dict[str, str] = {
     "unsupported": "",  # recognised, but no shape can hold it
     "unknown": "",
 }
+
+
+def conversation_of(shape: str, made: Record) -> list[Record]:
+    """Return the messages of a record in its shape, the chosen answer last; none of plain text."""
+    return [turn for name in PARTS[shape] if name != "rejected" for turn in made[name]]

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bptools.chat.chunks import Offsets, chunk
+from bptools.chat.convert import Converter
 from bptools.core.records import Record
 
 
 def cutting(
-    change: Callable[[Record], Record | list[Record]],
+    converter: Converter,
     size: int,
     unit: str,
     overlap: int,
     offsets: Offsets | None = None,
 ) -> Callable[[Record], Record | list[Record]]:
-    """Return `change` with text records cut into pieces of `size` units, with `bp.chunk` and `bp.chunks`.
+    """Return what the converter does with text records cut into pieces of `size` units.
 
-    A text that fits is one piece and passes as it is.
+    These have `bp.chunk` and `bp.chunks`; a text that fits is one piece and passes as it is.
     """
+    change = converter.function()
 
     def pieces(record: Record) -> list[Record]:
         texts = chunk(record["text"], size, unit, overlap, offsets)
@@ -33,12 +35,10 @@ def cutting(
 
     def changed(record: Record) -> Record | list[Record]:
         result = change(record)
-        made = result if type(result) is list else [result]
-        cut = [piece for item in made for piece in (pieces(item) if _is_text(item) else [item])]  # type: ignore[arg-type]
-        return cut[0] if len(cut) == 1 else cut  # type: ignore[return-value]
+        if converter.shape != "text":  # field names do not tell: a text may have `messages`
+            return result
+        made: list[Record] = result if type(result) is list else [result]  # type: ignore[list-item]
+        cut = [piece for item in made for piece in pieces(item)]
+        return cut[0] if len(cut) == 1 else cut
 
     return changed
-
-
-def _is_text(record: Record) -> bool:
-    return type(record.get("text")) is str and "messages" not in record and "chosen" not in record

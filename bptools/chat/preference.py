@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bptools.chat import fields as names_of
 from bptools.chat import hh
-from bptools.chat.fields import LATE, Fields
+from bptools.chat.fields import Fields
 from bptools.chat.messages import has_role, note_messages
 from bptools.chat.pairs import question_of, read_history, read_side
 from bptools.chat.roles import fold
@@ -237,9 +237,8 @@ def _conversation(
     """Return the turns that are the prompt; `late`: fields that are history where there is a question."""
     from bptools.chat import turns
 
-    for name in plan.conversations:
-        early = name not in LATE
-        if name in gone or name == "prompt" or early == late or type(record[name]) not in (list, str):
+    for name in plan.late if late else plan.conversations:
+        if name in gone or type(record[name]) not in (list, str):
             continue
         pending = reader.pending
         messages = turns.read(reader, record[name], name, record)

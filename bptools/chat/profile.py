@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bptools.chat.convert import Converter, Options
+from bptools.chat.formats import conversation_of
 from bptools.chat.tokens import approximate_tokens
 from bptools.core.records import Drop, Record, Reject, dumps
 
@@ -133,16 +134,10 @@ class Profile:
                     self.roles[role] = self.roles.get(role, 0) + 1
 
     def _count_content(self, item: Record) -> None:
-        if "messages" in item:
-            shape, messages = "chat", item["messages"]
-        elif "chosen" in item and "rejected" in item:
-            shape, messages = "preference", item["prompt"] + item["chosen"]
-        elif "completion" in item:
-            shape, messages = "rated", item["prompt"] + item["completion"]
-        else:
-            shape, messages = "text", []
+        shape = self._convert.shape
+        messages = conversation_of(shape, item)
         self.shapes[shape] = self.shapes.get(shape, 0) + 1
-        text = "\n".join(message["content"] for message in messages) if messages else item.get("text", "")
+        text = "\n".join(message["content"] for message in messages) if shape != "text" else item["text"]
         self.chars.append(len(text))
         self.tokens.append(approximate_tokens(text))
         if messages:

@@ -28,7 +28,9 @@ def reader_for(reader: RecordReader, plan: Plan, keys: tuple[str, ...], slow: Re
     """Return the function that reads records with these field names, `slow` where there is no short way."""
     from bptools.chat.quick import writes_roles
 
-    if plan.conversations or plan.system or plan.tools or plan.media or not writes_roles(reader):
+    if plan.conversations or plan.late or plan.system or plan.tools or plan.media:
+        return slow
+    if not writes_roles(reader):
         return slow
     if not _MEANT.isdisjoint(plan.fields):
         return slow

@@ -25,12 +25,16 @@ _MOST_PLANS = 1024
 class Plan:
     """What the field names of a record allow it to be."""
 
-    __slots__ = ("conversations", "fields", "labels", "media", "pairs", "simple", "steps", "system", "tools")
+    __slots__ = (
+        "conversations", "fields", "labels", "late", "media", "pairs", "simple", "steps", "system", "tools",
+    )  # fmt: skip
 
     def __init__(self, keys: tuple[str, ...]) -> None:
         fields = self.fields = Fields(keys)
-        self.conversations = fields.all(names_of.CONVERSATION)
+        late = names_of.LATE
+        self.conversations = fields.all(tuple(name for name in names_of.CONVERSATION if name not in late))
         self.conversations += [key for name, key in fields.items() if name.endswith("_trace")]
+        self.late = fields.all(tuple(name for name in names_of.CONVERSATION if name in late))
         self.system = fields.all(names_of.SYSTEM)
         self.tools = fields.all(names_of.TOOLS)
         self.media = [key for name, key in fields.items() if name in names_of.MEDIA]
@@ -56,7 +60,7 @@ def _steps(fields: Fields, plan: Plan) -> list[Step]:
     from bptools.chat import pairs
 
     steps += pairs.steps(fields, plan)
-    if plan.conversations:
+    if plan.late:
         steps.append(read_late_conversation)
     steps.append(read_text)
     steps += pairs.prompt_only(fields, plan)
@@ -292,7 +296,7 @@ def build(out: Record, record: Record, used: tuple[str, ...] | set[str]) -> Reco
 
 def _named_conversation(record: Record, plan: Plan) -> str:
     """Return the format of a conversation that is recognised but refused: a picture, an unknown role."""
-    for key in plan.conversations:
+    for key in (*plan.conversations, *plan.late):
         turns = record[key]
         if type(turns) is list and turns and type(turns[0]) is dict:
             return "sharegpt" if "from" in turns[0] else "messages" if "role" in turns[0] else "turns"
@@ -316,8 +320,6 @@ def read_conversation(reader: RecordReader, record: Record, plan: Plan) -> Recor
     """Read the field that holds a list of turns."""
     for key in plan.conversations:
         value = record[key]
-        if key in names_of.LATE:
-            continue
         if (
             type(value) is list
             and value
@@ -345,12 +347,11 @@ def read_late_conversation(reader: RecordReader, record: Record, plan: Plan) -> 
     """Read a history that stands alone as the conversation."""
     from bptools.chat import turns
 
-    for key in plan.conversations:
-        if key in names_of.LATE:
-            messages = turns.read(reader, record[key], key, record)
-            if messages is not None:
-                reader.format = reader.kind
-                return reader.chat(record, plan, messages, (key,))
+    for key in plan.late:
+        messages = turns.read(reader, record[key], key, record)
+        if messages is not None:
+            reader.format = reader.kind
+            return reader.chat(record, plan, messages, (key,))
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,18 @@ def load_tokenizer(name: str) -> Any:
     loaded.no_truncation()
     loaded.no_padding()
     return loaded
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def encodable(text: str) -> str:
+    """Return a text that a tokenizer can take: one U+FFFD for each lone surrogate, so that offsets hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _SURROGATE.sub("\ufffd", text)
+    return text
 
 
 def _from_hub(name: str) -> str:

@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import Any
 
 from bptools.chat.convert import Converter, Options
-from bptools.chat.formats import PARTS
+from bptools.chat.formats import PARTS, conversation_of
 from bptools.chat.roles import CANONICAL
 from bptools.core.records import Drop, Record, Reject, dumps, is_large, reparse_exact
 
@@ -23,14 +23,14 @@ _MOST_NAMES = 10_000
 _SPEAKERS = ("all", "user", "assistant", "system", "tool")
 
 
-def field_value(record: Record, path: str) -> Any:
-    """Return the value at a dotted path (`bp.ppl`) or None; a field that is called so goes first."""
+def field_value(record: Record, path: str, default: Any = None) -> Any:
+    """Return the value at a dotted path (`bp.ppl`) or the default; a field that is called so goes first."""
     if path in record:
         return record[path]
     value: Any = record
     for name in path.split("."):
         if type(value) is not dict or name not in value:
-            return None
+            return default
         value = value[name]
     return value
 
@@ -64,8 +64,7 @@ class Views:
     def turns(self, record: Record) -> list[Record]:
         """Return the messages of the conversation, its chosen answer last. Raises Reject, Drop."""
         shape, several = self.made(record)
-        names = [name for name in PARTS[shape] if name != "rejected"]
-        return [turn for made in several for name in names for turn in made[name]]
+        return [turn for made in several for turn in conversation_of(shape, made)]
 
     def text(self, record: Record) -> str:
         """Return the text that is judged. Raises Reject, Drop."""

@@ -184,7 +184,7 @@ def _print(text: str) -> None:
     from bptools.core.output import open_output
 
     output = open_output("-")
-    output.write(text.encode())
+    output.write(text.encode("utf-8", "surrogateescape"))  # paths may be any bytes
     output.commit()
 
 

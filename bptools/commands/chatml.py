@@ -6,13 +6,16 @@ cat raw.jsonl | bp-chatml | bp-dedup --minhash > clean.jsonl
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Literal, NoReturn, Optional
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, Optional
 
 from bptools.commands.shared import RoleMap, Text
 from bptools.core import cli
 from bptools.core.errors import UsageError
 from bptools.core.options import data_command, option, pairs
 from bptools.core.pipeline import Pipeline, Transformation
+
+if TYPE_CHECKING:
+    from bptools.chat import Converter
 
 app = cli.command_app()
 
@@ -105,7 +108,7 @@ def chatml(
             field_map=pipe.settings.field_map,
         )
     )
-    change = _chunked(converter.function(), chunk, chunk_overlap, tokenizer)
+    change = _chunked(converter, chunk, chunk_overlap, tokenizer)
     pipe.intake.coerce = as_conversation
     try:
         pipe.transform(change, partial(converter.exactly, again=change) if chunk else converter.exactly)
@@ -113,13 +116,11 @@ def chatml(
         pipe.counts.notes = converter.notes
 
 
-def _chunked(
-    change: Transformation, chunk: str | None, overlap: int, tokenizer: str | None
-) -> Transformation:
+def _chunked(converter: Converter, chunk: str | None, overlap: int, tokenizer: str | None) -> Transformation:
     if chunk is None:
         if overlap or tokenizer:
             raise UsageError("--chunk-overlap and --tokenizer need --chunk")
-        return change
+        return converter.function()
     from bptools.chat.chunks import load_offsets, parse_size
     from bptools.chat.pieces import cutting
 
@@ -131,7 +132,7 @@ def _chunked(
         raise UsageError(f"--chunk-overlap {overlap} is not smaller than the chunk of {size} {unit}")
     if tokenizer is not None and unit != "tokens":
         raise UsageError(f"--tokenizer counts tokens, --chunk {chunk} counts {unit}")
-    return cutting(change, size, unit, overlap, load_offsets(tokenizer) if tokenizer is not None else None)
+    return cutting(converter, size, unit, overlap, load_offsets(tokenizer) if tokenizer is not None else None)
 
 
 def _template(given: str | None) -> str | None:

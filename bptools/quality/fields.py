@@ -17,9 +17,9 @@ from bptools.quality.finding import Finding
 Judgement = Callable[["bytes | None", Record], "Finding | None"]
 
 
-def exact_value(raw: bytes | None, record: Record, path: str) -> Any:
-    """Return the value at a path as the line has it, integers beyond 64 bits included; None without one."""
-    value = field_value(record, path)
+def exact_value(raw: bytes | None, record: Record, path: str, default: Any = None) -> Any:
+    """Return the value at a path as the line has it, integers beyond 64 bits included, or the default."""
+    value = field_value(record, path, default)
     if raw is not None and type(value) in (float, list, dict) and is_large(value):
         return field_value(reparse_exact(raw, record), path)
     return value

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from bptools.chat.tokenizer import encodable
 from bptools.chat.tokens import approximate_tokens
 from bptools.quality.finding import Finding
 from bptools.quality.structure import refuse_crossed
@@ -40,7 +41,7 @@ class Length:
         self._most = 1.0  # tokens that one byte can become
         self._longest = 1 / _LEAST_PER_CHARACTER  # characters that one token can stand for
         if tokenizer is not None:
-            self.count = lambda text: len(tokenizer.encode(_clean(text), add_special_tokens=False).ids)
+            self.count = lambda text: len(tokenizer.encode(encodable(text), add_special_tokens=False).ids)
             self._most, self._longest = _extremes(tokenizer)
         # a text of so many characters in a line of so few bytes breaks nothing
         self._enough = max(self.min_chars or 0, (self.min_tokens or 0) * self._longest)
@@ -91,11 +92,6 @@ class Length:
         if not self._estimating or "  " in text or " \n" in text or " \t" in text or " \r" in text:
             return False
         return (text.count(" ") - 1) * (0.8 if text.isascii() else 0.4) >= low
-
-
-def _clean(text: str) -> str:
-    """Return a text that a tokenizer can take: a lone surrogate becomes U+FFFD."""
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _extremes(tokenizer: Any) -> tuple[float, float]:

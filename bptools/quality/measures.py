@@ -24,13 +24,14 @@ class Measures:
             "turns": structure.min_turns is not None or structure.max_turns is not None,
         }
         self._of = {name: Distribution(name) for name, asked in wanted.items() if asked or everything}
+        self._ranges = {bounds.reason: bounds for bounds in sieve.ranges}  # a field with two ranges once
         self._of_text = bool(self._of.keys() & {"tokens", "chars"} or sieve.rules or sieve.language)
 
     def add(self, raw: bytes | None, record: Record) -> None:
         """Measure one record; one that fits no shape has no figures."""
         sieve = self._sieve
-        for bounds in sieve.ranges:
-            self._add(bounds.field, bounds.value(raw, record))
+        for name, bounds in self._ranges.items():
+            self._add(name, bounds.value(raw, record))
         try:
             if "turns" in self._of:
                 self._add("turns", len(sieve.views.turns(record)))
@@ -44,8 +45,8 @@ class Measures:
         if sieve.language is not None:
             self._add("language-score", sieve.language.score(text))
         if sieve.rules is not None:
-            for name, value in sieve.rules.measure(text).items():
-                self._add(name, value)
+            for rule, value in sieve.rules.measure(text).items():
+                self._add(rule, value)
 
     def _add(self, name: str, value: float | None) -> None:
         found = self._of.get(name)

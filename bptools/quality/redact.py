@@ -17,11 +17,9 @@ from typing import Any
 from bptools.core.errors import MissingExtra, UsageError
 from bptools.core.records import Record, Reject, reparse_exact
 from bptools.quality.credentials import CLASSES, Span, find_credentials, may_hold
+from bptools.quality.labels import Place, below, is_label, place_of
 
 KINDS = ("key", "email", "ip", "phone")  # in the order of the search: a password in a URL stands before an @
-
-# Values under these names, and under those that end in _id, are labels of ours or of the format.
-_LABELS = frozenset(("id", "role", "from", "type", "weight"))
 
 _ESCAPED = re.compile(rb"\\[u/]")  # characters that the screens look for may be written so
 
@@ -74,20 +72,20 @@ class Redactor:
 
         raw: the line that the record was read from and still stands for; None when there is none. It is what
         makes a clean record cheap, and gives a new record its integers over 64 bits. Strings at any depth
-        are searched, keys are not, nor values of id, *_id, role, from, type, weight and the top-level bp. A
-        string that holds JSON still does. Raises Reject (too-deep) beyond what Python can follow.
+        are searched, keys are not, nor labels (see `quality.labels`). A string that holds JSON still does.
+        Raises Reject (too-deep) beyond what Python can follow.
         """
         if raw is not None and not _ESCAPED.search(raw) and not self._possible(raw):
             return record
         try:
-            changed = self._mapping(record, top=True)
+            changed = self._mapping(record, "record")
             if changed is record or raw is None:
                 return changed
             exact = reparse_exact(raw, record)
             if exact is record:
                 return changed
             counts = dict(self.counts)
-            changed = self._mapping(exact, top=True)
+            changed = self._mapping(exact, "record")
             self.counts.update(counts)  # seen once
             return changed
         except RecursionError:
@@ -114,29 +112,29 @@ class Redactor:
                 possible.append("phone")
         return possible
 
-    def _value(self, value: Any) -> Any:
+    def _value(self, value: Any, place: Place) -> Any:
         if type(value) is str:
             return self.text(value)
         if type(value) is dict:
-            return self._mapping(value)
+            return self._mapping(value, place_of(value, place))
         if type(value) is list:
-            return self._list(value)
+            return self._list(value, place)
         return value
 
-    def _mapping(self, mapping: Record, top: bool = False) -> Record:
+    def _mapping(self, mapping: Record, place: Place) -> Record:
         changed: Record | None = None
         for key, value in mapping.items():
-            if key in _LABELS or key.endswith("_id") or (top and key == "bp"):
+            if is_label(key, place):
                 continue
-            made = self._value(value)
+            made = self._value(value, below(key, place))
             if made is not value:
                 if changed is None:
                     changed = dict(mapping)
                 changed[key] = made
         return mapping if changed is None else changed
 
-    def _list(self, values: list[Any]) -> list[Any]:
-        made = [self._value(value) for value in values]
+    def _list(self, values: list[Any], place: Place) -> list[Any]:
+        made = [self._value(value, place) for value in values]
         return made if any(new is not old for new, old in zip(made, values)) else values
 
 

@@ -50,8 +50,9 @@ class Shaping:
             None  # whether any record had a number there; None: no one was asked
         )
         self._split_by: str | None = None
+        self._side: Callable[[bytes, Record], str] | None = None
         self._group_by: str | None = None
-        self._ungrouped = 0  # records without the field of --group-by
+        self._group_found: bool | None = None  # whether any record had that field; None: no one was asked
         self._folder: OutputFolder | None = None
 
     # what is wanted
@@ -124,7 +125,7 @@ class Shaping:
         if parts is not None:
             self._folder.declare(f"{name}.jsonl" for name, _ in parts)
             self._group_by = group_by
-            self._sink = self._to_side(parts, group_by)
+            self._side = self._side_of(parts, group_by)
         elif split_by is not None:
             self._split_by = split_by
             self._sink = self._to_value(split_by)
@@ -134,30 +135,26 @@ class Shaping:
             self._folder.declare(chunk_name(number, chunks) for number in range(1, chunks + 1))
             self._chunks = chunks
 
-    def _to_side(self, parts: list[tuple[str, float]], group_by: str | None) -> Sink:
+    def _side_of(
+        self, parts: list[tuple[str, float]], group_by: str | None
+    ) -> Callable[[bytes, Record], str]:
         from bptools.quality.split import Sides, group_key
 
         sides = Sides(parts, self._seed)
         field = group_by or "bp.dup_of"  # a copy goes where its original goes
 
-        def put(line: bytes, record: Record) -> None:
+        def side(line: bytes, record: Record) -> str:
             value = exact_value(line, record, field)
-            if value is None:
-                self._ungrouped += 1
-                key = self._key(line, record)
-            else:
-                key = group_key(value)
-            self._put(f"{sides.side(key)}.jsonl", line)
+            self._group_found = bool(self._group_found) or value is not None
+            return sides.side(self._key(line, record) if value is None else group_key(value))
 
-        return put
+        return side
 
     def _to_value(self, field: str) -> Sink:
         from bptools.quality.split import MISSING, file_name
 
         def put(line: bytes, record: Record) -> None:
-            value = exact_value(line, record, field)
-            there = value is not None or field in record
-            self._put(f"{file_name(value if there else MISSING)}.jsonl", line)
+            self._put(f"{file_name(exact_value(line, record, field, MISSING))}.jsonl", line)
 
         return put
 
@@ -193,6 +190,8 @@ class Shaping:
             self._places.append(self._pipe.intake.place)
 
     def _redacted(self, line: bytes, record: Record) -> None:
+        # by what it was before: the marks of its copies hold the key of that
+        side = self._side(line, record) if self._side is not None else None
         if self._redactor is not None:
             cleaned = self._redactor.record(record, line)
             if self._pipe.settings.tag:
@@ -200,7 +199,10 @@ class Shaping:
             if cleaned is not record:
                 line, record = dumps(cleaned), cleaned
         if self._sorter is not None:
-            self._sorter.add(self._sort_key(line, record), line)
+            held = line if side is None else b"%b\n%b" % (side.encode(), line)
+            self._sorter.add(self._sort_key(line, record), held)
+        elif side is not None:
+            self._put(f"{side}.jsonl", line)
         else:
             self._sink(line, record)
 
@@ -232,7 +234,7 @@ class Shaping:
         files = [*self._folder.files()] if self._folder is not None else []
         if self._split_by is not None and files == [f"{file_name(MISSING)}.jsonl"]:
             absent.append(("--split-by", self._split_by))
-        if self._group_by is not None and 0 < self._ungrouped == self._pipe.counts.out:
+        if self._group_by is not None and self._group_found is False:
             absent.append(("--group-by", self._group_by))
         return absent
 
@@ -259,7 +261,11 @@ class Shaping:
     def _finish_order(self, sorter: SortedSpill) -> None:
         if not self._chunks:
             for line in sorter:
-                self._pass_on(self._sink, line, None)
+                sink = self._sink
+                if self._side is not None:
+                    side, _, line = line.partition(b"\n")
+                    sink = functools.partial(self._put_line, f"{side.decode()}.jsonl")
+                self._pass_on(sink, line, None)
             return
         from bptools.quality.difficulty import chunk_name, chunks
 

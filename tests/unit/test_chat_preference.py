@@ -46,6 +46,7 @@ PREFERENCES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("forum", {"history": "Why?", "human_ref_A": "good", "human_ref_B": "bad", "labels": 1}, PAIR),
     ("stack exchange", {"question": "Why?", "response_j": "good", "response_k": "bad"}, PAIR),
     ("history", {"history": [["One?", "1"]], "instruction": "Why?", "chosen": "good", "rejected": "bad"}, {**PAIR, "prompt": [u("One?"), a("1"), u("Why?")]}),
+    ("History", {"History": [["One?", "1"]], "prompt": "Why?", "chosen": "good", "rejected": "bad"}, {**PAIR, "prompt": [u("One?"), a("1"), u("Why?")]}),
 ]  # fmt: skip
 
 

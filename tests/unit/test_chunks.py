@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -155,6 +157,10 @@ def test_chunks_by_a_real_tokenizer(tmp_path):
         model.encode(text).tokens[:4],
         model.encode(text).tokens[4:8],
     ]
+    for text in ("the \ud83d cat sat", "\ude00 the cat", "the cat \ud83d"):  # half a surrogate pair
+        found = chunk(text, 2, "tokens", offsets=offsets)
+        assert "".join(found) == text and len(found) > 1
+        assert offsets(text) == offsets(re.sub("[\ud800-\udfff]", "\ufffd", text))
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(InputError, match="not a tokenizer"):
         load_offsets(str(tmp_path))

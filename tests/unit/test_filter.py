@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -149,7 +150,7 @@ def test_first_reasons_are_those_of_all_reasons(items: list[Any], chosen: list[l
 chats = st.lists(st.integers(0, 400), unique=True, min_size=1, max_size=60)
 
 
-def chat(number: int, **more: Any) -> dict[str, Any]:
+def chat(number: object, **more: Any) -> dict[str, Any]:
     return {
         "messages": [{"role": "user", "content": f"Q{number}"}, {"role": "assistant", "content": "A"}],
         **more,
@@ -194,6 +195,38 @@ def test_copies_and_groups_stay_together(tmp_path: Path) -> None:
         tmp_path, [chat(number, topic=number % 7) for number in range(100)], "--group-by", "topic"
     )
     assert len({(number % 7, grouped[f"Q{number}"]) for number in range(100)}) == 7
+
+
+@pytest.mark.parametrize("order", [[], ["--shuffle"], ["--order", "tokens", "--limit", "150"]], ids=" ".join)
+def test_redaction_moves_no_record_to_another_side(order: list[str], tmp_path: Path) -> None:
+    from bptools.chat.identity import ContentKeys
+
+    keys = ContentKeys()
+    originals = [chat(f"{number} q{number}@example.com") for number in range(100)]
+    copies = [chat(f"{1000 + number} x@y.com", bp={"dup_of": f"{keys.key(None, item):032x}"}) for number, item in enumerate(originals)]  # fmt: skip
+    plain = sides(tmp_path, originals + copies)
+    expected = {question.split()[0]: side for question, side in plain.items()}
+    redacted = sides(tmp_path, originals + copies, "--redact", "email", *order)
+    assert all(question.endswith(" [EMAIL]") for question in redacted)
+    assert len(redacted) == (150 if "--limit" in order else 200)
+    assert {question.split()[0]: side for question, side in redacted.items()}.items() <= expected.items()
+    assert all(expected[f"Q{number}"] == expected[f"Q{1000 + number}"] for number in range(100))
+    people = [chat(number, who=f"q{number % 40}@example.com") for number in range(100)]
+    by_who = sides(tmp_path, people, "--group-by", "who")
+    assert sides(tmp_path, people, "--group-by", "who", "--redact", "email", *order).items() <= by_who.items()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("l", {"l": None}), ("m.l", {"m": {"l": None}}), ("m.l", {"m.l": None})]
+)
+def test_null_is_a_value_to_split_by_at_any_depth(
+    field: str, value: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source, out = tmp_path / "in.jsonl", tmp_path / "sets"
+    write(source, [{"text": "a", **value}])
+    assert call(app, "bp-filter", [str(source), "--split-by", field, "--out-dir", str(out)]) == 0
+    assert [file.name for file in out.glob("*.jsonl")] == ["null.jsonl"]
+    assert "no record has" not in capfd.readouterr().err
 
 
 def test_a_record_keeps_its_key_in_every_format() -> None:

@@ -122,7 +122,10 @@ def test_cutoffs_of_gain_hold_for_their_baseline(
     data, file = lines(*made(60)), tmp_path / "cutoffs.json"
     options = ["--adapter", trained, "--baseline", "none"]
     first = ppl(tmp_path, data, "--keep", "20:100", "--metric", "gain", "--save-cutoffs", str(file), *options)
-    assert ppl(tmp_path, data, "--cutoffs", str(file), *options) == first
+    report = tmp_path / "report.json"
+    assert ppl(tmp_path, data, "--cutoffs", str(file), *options, "--report", str(report)) == first
+    found = json.loads(report.read_text())["perplexity"]
+    assert found["baseline"] == {**found["scorer"], "adapter": found["baseline"]["adapter"]}
     ppl(tmp_path, data, "--cutoffs", str(file), "--adapter", trained, code=2)
     assert "--metric gain is against a --baseline" in capfd.readouterr().err
     ppl(tmp_path, data, "--cutoffs", str(file), "--adapter", trained, "--baseline", "nano", code=2)

@@ -107,8 +107,23 @@ def test_groups_are_cut_by_themselves() -> None:
     said = cut.judge(1e9, "nobody")
     assert said is not None and said.limit == overall[1]
     groups_said = cut.as_json()["groups"]
-    assert sorted(groups_said) == sorted(names)
+    assert sorted(groups_said) == sorted([*names, "nobody"])  # of which one was cut
     assert groups_said["a"]["below"] + groups_said["a"]["above"] > 0
+
+
+def test_values_that_cutoffs_do_not_know_are_counted_too(tmp_path: Path) -> None:
+    file = tmp_path / "cutoffs.json"
+    limits = {"low": 10.0, "high": 20.0, "records": 9}
+    table = {"format": "bptools-cutoffs", "metric": "ppl", "scorer": None, "by": "src", "all": limits}
+    file.write_text(json.dumps({**table, "groups": {"a": {**limits, "low": 5.0}, "b": limits}}))
+    cut = Cut(cutoffs=str(file))
+    for value, group in ((6.0, "a"), (6.0, "new"), (30.0, "new"), (30.0, "newer"), (15.0, "kept")):
+        cut.judge(value, group)
+    assert cut.as_json()["groups"] == {
+        "a": {**limits, "low": 5.0, "below": 0, "above": 0}, "b": {**limits, "below": 0, "above": 0},
+        "new": {**limits, "below": 1, "above": 1}, "newer": {**limits, "below": 0, "above": 1},
+    }  # fmt: skip
+    assert cut.described() == "4 values of src; 1 below, 2 above"
 
 
 def test_a_million_scores_are_cut_exactly_in_seconds_and_little_memory() -> None:

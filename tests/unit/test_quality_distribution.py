@@ -7,7 +7,10 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bptools.quality import Range
 from bptools.quality.distribution import PERCENTILES, Distribution
+from bptools.quality.measures import Measures
+from bptools.quality.sieve import Sieve
 
 values = st.lists(
     st.one_of(
@@ -61,3 +64,14 @@ def test_nothing_measured_is_said_so() -> None:
     made.add(None)
     assert made.lines() == ["x: no record has it"]
     assert made.as_json() == {"count": 0, "missing": 1}
+
+
+def test_figures_of_ranges_have_names_of_their_own_and_count_each_record_once() -> None:
+    ranges = [Range("tokens=10:500"), Range("turns=1:"), Range("score=0:5"), Range("score=2:")]
+    measures = Measures(Sieve(ranges=ranges), everything=True)
+    for number in range(3):
+        measures.add(None, {"text": "a", "tokens": 7, "turns": 70, "score": number})
+    found = measures.as_json()
+    assert set(found) == {"tokens", "chars", "turns", "range:tokens", "range:turns", "range:score"}
+    assert {figure["count"] for figure in found.values()} == {3}
+    assert (found["turns"]["max"], found["range:turns"]["max"]) == (0, 70)

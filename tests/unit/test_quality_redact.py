@@ -356,8 +356,7 @@ def test_a_number_in_arguments_becomes_a_string() -> None:
 def test_labels_and_keys_stay_and_depth_is_followed() -> None:
     mail = "jane@example.com"
     record: dict[str, Any] = {
-        "id": mail, "user_id": mail, "role": mail, "from": mail, "type": mail, "weight": mail,
-        "bp": {"note": mail}, mail: 1,
+        "id": mail, "user_id": mail, "bp": {"note": mail}, mail: 1,
         "messages": [{"role": mail, "content": [{"type": "text", "text": mail}], "bp": mail}],
         "identity": mail, "n": 2**70, "none": None, "yes": True,
     }  # fmt: skip
@@ -368,6 +367,31 @@ def test_labels_and_keys_stay_and_depth_is_followed() -> None:
         "identity": "[EMAIL]",
     }
     assert list(made) == list(record)
+
+
+def test_what_is_called_like_a_label_elsewhere_is_redacted() -> None:
+    mail, gone = "jane@example.com", "[EMAIL]"
+    names = ("from", "to", "role", "type", "weight", "id", "user_id")
+
+    def record(said: str) -> dict[str, Any]:
+        arguments = dict.fromkeys(names, said)
+        call = {"id": mail, "type": "function", "function": {"name": "send", "arguments": arguments}}
+        part = {"type": "tool_use", "id": mail, "input": {"from": said, "id": said}}
+        answer = {
+            "role": "assistant",
+            "content": [part],
+            "tool_calls": [call],
+            "id": mail,
+            "meta": {"id": said},
+        }
+        return {
+            "id": mail, "from": said, "type": said, "meta": {"author_id": said}, "mails": [{"from": said, "text": said}],
+            "messages": [answer, {"role": "tool", "tool_call_id": mail, "content": {"id": said, "from": said}}],
+            "input": {"conversations": [{"from": mail, "value": said, "weight": mail}]},
+            "answers": [{"name": "send", "arguments": {"message": {"from": said, "value": said}}}],
+        }  # fmt: skip
+
+    assert Redactor(["email"]).record(record(mail), None) == record(gone)
 
 
 def test_long_integers_come_from_the_line() -> None:

@@ -101,7 +101,6 @@ def test_defaults_are_the_published_limits():
     }  # fmt: skip
     assert SETS["gopher"] == SETS["gopher-quality"] + SETS["gopher-repetition"]
     assert set(RULES) == {name for members in SETS.values() for name in members}
-    assert all(rule.paper and rule.description for rule in RULES.values())
 
 
 def test_the_page_tells_every_rule_and_its_limit():

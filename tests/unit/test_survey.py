@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bptools.chat.profile import Profile
 from tests.golden import ROOT, environment
 
 
@@ -45,6 +46,16 @@ def test_shares_of_a_spread_sample_are_shares_of_records(tmp_path: Path) -> None
     assert abs(report["estimated_records"] - 22_000) < 2200
     assert abs(report["estimated_formats"]["text"] - 2000) < 200
     assert abs(report["estimated_formats"]["prompt-completion"] - 20_000) < 2000
+
+
+@pytest.mark.parametrize(
+    "more", [{"completion": "a"}, {"messages": "a"}, {"messages": None}, {"chosen": None, "rejected": "a"}]
+)
+def test_a_text_beside_fields_of_other_shapes_is_counted_as_text(more: dict[str, Any]) -> None:
+    profile = Profile()
+    profile.add({"text": "hello", **more}, 1)
+    assert profile.shapes == {"text": 1}
+    assert (profile.chars, profile.turns) == ([5], [])
 
 
 def test_a_small_spread_counts_lines(tmp_path: Path) -> None:

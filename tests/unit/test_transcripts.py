@@ -14,7 +14,6 @@ from bptools.chat.transcripts import (
     parse,
     read,
     recognise,
-    split_transcript,
     unescape,
     was_escaped,
 )
@@ -213,9 +212,7 @@ def test_the_input_joins_the_instruction():
 def test_hh_turns_only_at_a_blank_line():
     text = "\n\nHuman: Write a play\n\nAssistant: Sure:\nHuman: To be?\nAssistant: Or not.\n\nHuman: More \n\nAssistant:"
     turns = [(U, "Write a play"), (A, "Sure:\nHuman: To be?\nAssistant: Or not."), (U, "More "), (A, "")]
-    assert split_transcript(text) == turns
     assert [(m["role"], m["content"]) for m in read(text).messages] == turns
-    assert split_transcript("No transcript") == split_transcript("Intro\n\nHuman: x") == []
 
 
 def test_glaive_calls_and_responses():

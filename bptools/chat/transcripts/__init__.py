@@ -15,6 +15,5 @@ from __future__ import annotations
 from bptools.chat.transcripts.escapes import unescape, was_escaped
 from bptools.chat.transcripts.family import Transcript
 from bptools.chat.transcripts.reading import parse, read, recognise
-from bptools.chat.transcripts.speakers import split_transcript
 
-__all__ = ["Transcript", "parse", "read", "recognise", "split_transcript", "unescape", "was_escaped"]
+__all__ = ["Transcript", "parse", "read", "recognise", "unescape", "was_escaped"]

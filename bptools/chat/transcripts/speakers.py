@@ -30,17 +30,6 @@ _ROLES = {
 _CALL = "<functioncall>"
 
 
-def split_transcript(text: str) -> list[tuple[str, str]]:
-    """Split an hh-rlhf transcript at `\\n\\nHuman:` and `\\n\\nAssistant:` into (role, content).
-
-    The space after the colon goes, everything else stays; an empty last answer is kept. Other text gives [].
-    """
-    before, *pieces = pattern(r"(?:\A|\n\n)(Human|Assistant):[ ]?").split(text)
-    if before.strip():
-        return []
-    return [(_ROLES[name], content) for name, content in zip(pieces[::2], pieces[1::2], strict=True)]
-
-
 def human_assistant(text: str) -> _Found | None:
     """Read `\\n\\nHuman: ...\\n\\nAssistant: ...`, the same by lines, or `### Human: ...### Assistant: ...`.
 

@@ -64,6 +64,7 @@ class Cut:
         self._overall: Limits | None = Limits.parse(bounds) if bounds is not None else None
         self._limits: dict[str, Limits] = {}
         self._made_by: dict[str, Any] | None = None
+        self._judged: set[str] = set()  # groups
         self._numbers: dict[str, int] = {}  # of groups
         self._groups = array("I")
         if cutoffs is not None:
@@ -91,6 +92,7 @@ class Cut:
 
     def judge(self, value: float, group: str = NONE) -> Drop | None:
         """Return why a value is cut, or None. A group that the cutoffs do not know is cut as all records."""
+        self._judged.add(group)
         limits = self._limits.get(group, self._overall)
         bound = limits.broken(value) if limits is not None else None
         if bound is None:
@@ -100,8 +102,13 @@ class Cut:
         return Drop(self.metric, value, bound)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the limits of each group and what they dropped."""
-        groups = self._limits if self.by is not None else {NONE: self._overall} if self._overall else {}
+        """Return the limits of each group and what they dropped.
+
+        A group that the cutoffs do not know is there if any of it was dropped, with the limits of all.
+        """
+        groups: dict[str, Limits | None] = {NONE: self._overall} if self.by is None else {**self._limits}
+        for name in (*self.below, *self.above):
+            groups.setdefault(name, self._overall)
         return {
             "metric": self.metric,
             "groups": {
@@ -122,7 +129,7 @@ class Cut:
         below, above = sum(self.below.values()), sum(self.above.values())
         text = f"{below:,} below, {above:,} above"
         if self.by is not None:
-            return f"{len(self._limits):,} values of {self.by}; {text}"
+            return f"{len(self._judged):,} values of {self.by}; {text}"
         limits = self._overall
         if limits is None:
             return text

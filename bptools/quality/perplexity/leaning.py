@@ -2,7 +2,9 @@
 
 leaning = Leaning()
 leaning.note("def f(x): ...", "b.jsonl", cut=True)
-leaning.warnings()      # ['29 of 41 records that were cut are code, 3 % of all records are: ...']
+leaning.warnings()
+# ['29 of 41 records that were cut look like code, and 3 % of all: the model may not know what it judges; cut
+#  with --by, or by a model that does']
 
 A small English model finds what it has never read unlikely, and that is no fault of the text.
 """

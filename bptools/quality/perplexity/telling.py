@@ -82,7 +82,7 @@ class Tally:
             "tokens": self._tokens,
         }
         if len(scorers) > 1:
-            report["baseline"] = scorers[1].identity
+            report["baseline"] = {**scorers[1].identity, **scorers[1].question}
         for name, distribution in self._distributions.items():
             if distribution.count:
                 report[name] = distribution.as_json()

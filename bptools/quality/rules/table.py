@@ -1,4 +1,4 @@
-"""The published rules by name: what each one measures, its limit and the paper that gives it.
+"""The published rules by name: their sets and limits. The page of bp-filter says what each one measures.
 
 Gopher: Rae et al. 2021, arXiv 2112.11446, section A1.1 and table A1. C4: Raffel et al. 2020, JMLR 21/140,
 section 2.2. mC4: Xue et al. 2021, arXiv 2010.11934, section 3.1. FineWeb: Penedo et al. 2024, arXiv
@@ -17,12 +17,6 @@ class Rule(NamedTuple):
     set: str
     least: bool
     default: float
-    description: str
-
-    @property
-    def paper(self) -> str:
-        """Return where the rule was published."""
-        return PAPERS[self.family]
 
     @property
     def family(self) -> str:
@@ -36,70 +30,56 @@ class Parameter(NamedTuple):
     name: str
     set: str
     default: int | bool
-    description: str
 
-
-PAPERS = {
-    "gopher": "Rae et al. 2021, arXiv 2112.11446",
-    "c4": "Raffel et al. 2020, JMLR 21/140",
-    "c4-paragraph": "Xue et al. 2021, arXiv 2010.11934",
-    "fineweb": "Penedo et al. 2024, arXiv 2406.17557",
-}
 
 TOP_NGRAMS = (2, 3, 4)
 DUPLICATE_NGRAMS = (5, 6, 7, 8, 9, 10)
 
 # In the order in which they are judged.
 _RULES = (
-    Rule("min_doc_words", "gopher-quality", True, 50, "words that are not only symbols, at least"),
-    Rule("max_doc_words", "gopher-quality", False, 100_000, "words that are not only symbols, at most"),
-    Rule("min_avg_word_length", "gopher-quality", True, 3, "mean length of those words, in characters"),
-    Rule("max_avg_word_length", "gopher-quality", False, 10, "mean length of those words, in characters"),
-    Rule("max_symbol_word_ratio", "gopher-quality", False, 0.1, "hash signs, or ellipses, to a word"),
-    Rule("max_bullet_lines_ratio", "gopher-quality", False, 0.9, "share of lines that start with a bullet"),
-    Rule("max_ellipsis_lines_ratio", "gopher-quality", False, 0.3, "share of lines that end in an ellipsis"),
-    Rule("min_alpha_words_ratio", "gopher-quality", True, 0.8, "share of words with a letter, at least"),
-    Rule("min_stop_words", "gopher-quality", True, 2, "different words of: the be to of and that have with"),
-    Rule("dup_para_frac", "gopher-repetition", False, 0.3, "share of paragraphs that came before"),
-    Rule("dup_para_char_frac", "gopher-repetition", False, 0.2, "share of characters in such paragraphs"),
-    Rule("dup_line_frac", "gopher-repetition", False, 0.3, "share of lines that came before"),
-    Rule("dup_line_char_frac", "gopher-repetition", False, 0.2, "share of characters in such lines"),
+    Rule("min_doc_words", "gopher-quality", True, 50),
+    Rule("max_doc_words", "gopher-quality", False, 100_000),
+    Rule("min_avg_word_length", "gopher-quality", True, 3),
+    Rule("max_avg_word_length", "gopher-quality", False, 10),
+    Rule("max_symbol_word_ratio", "gopher-quality", False, 0.1),
+    Rule("max_bullet_lines_ratio", "gopher-quality", False, 0.9),
+    Rule("max_ellipsis_lines_ratio", "gopher-quality", False, 0.3),
+    Rule("min_alpha_words_ratio", "gopher-quality", True, 0.8),
+    Rule("min_stop_words", "gopher-quality", True, 2),
+    Rule("dup_para_frac", "gopher-repetition", False, 0.3),
+    Rule("dup_para_char_frac", "gopher-repetition", False, 0.2),
+    Rule("dup_line_frac", "gopher-repetition", False, 0.3),
+    Rule("dup_line_char_frac", "gopher-repetition", False, 0.2),
     *(
-        Rule(
-            f"top_{n}_gram_char_frac", "gopher-repetition", False, limit,
-            f"share of characters in the most frequent run of {n} words",
-        )
+        Rule(f"top_{n}_gram_char_frac", "gopher-repetition", False, limit)
         for n, limit in zip(TOP_NGRAMS, (0.2, 0.18, 0.16))
     ),
     *(
-        Rule(
-            f"dup_{n}_gram_char_frac", "gopher-repetition", False, limit,
-            f"share of characters in runs of {n} words that came before",
-        )
+        Rule(f"dup_{n}_gram_char_frac", "gopher-repetition", False, limit)
         for n, limit in zip(DUPLICATE_NGRAMS, (0.15, 0.14, 0.13, 0.12, 0.11, 0.1))
     ),
-    Rule("lorem_ipsum", "c4", False, 0, "kept lines with the words lorem ipsum"),
-    Rule("curly_bracket", "c4", False, 0, "kept lines with a {"),
-    Rule("min_num_sentences", "c4", True, 5, "sentences in the kept lines, at least"),
-    Rule("min_paragraphs", "c4-paragraph", True, 3, "long lines, at least"),
-    Rule("line_punct_thr", "fineweb", True, 0.12, "share of lines that end in punctuation, at least"),
-    Rule("short_line_thr", "fineweb", False, 0.67, "share of lines that are short"),
-    Rule("char_duplicates_ratio", "fineweb", False, 0.01, "share of characters in lines that came before"),
-    Rule("new_line_ratio", "fineweb", False, 0.3, "line breaks to a word"),
-)  # fmt: skip
+    Rule("lorem_ipsum", "c4", False, 0),
+    Rule("curly_bracket", "c4", False, 0),
+    Rule("min_num_sentences", "c4", True, 5),
+    Rule("min_paragraphs", "c4-paragraph", True, 3),
+    Rule("line_punct_thr", "fineweb", True, 0.12),
+    Rule("short_line_thr", "fineweb", False, 0.67),
+    Rule("char_duplicates_ratio", "fineweb", False, 0.01),
+    Rule("new_line_ratio", "fineweb", False, 0.3),
+)
 
 RULES: dict[str, Rule] = {rule.name: rule for rule in _RULES}
 
 _PARAMETERS = (
-    Parameter("min_top_occurrences", "gopher-repetition", 1, "a run that occurs less often is no top run"),
-    Parameter("min_words_per_line", "c4", 3, "a line is kept with so many words"),
-    Parameter("max_word_length", "c4", 1000, "a line with a word of more characters is not kept"),
-    Parameter("terminal_punctuation", "c4", True, "keep only lines that end in . ? ! \" or '"),
-    Parameter("javascript", "c4", True, "keep no line that says javascript"),
-    Parameter("policy", "c4", True, "keep no line on cookies, terms of use or privacy policies"),
-    Parameter("citations", "c4", True, "look at lines without [1], [edit] and [citation needed]"),
-    Parameter("min_paragraph_len", "c4-paragraph", 200, "characters that make a line a long one"),
-    Parameter("short_line_length", "fineweb", 30, "characters up to which a line is short"),
+    Parameter("min_top_occurrences", "gopher-repetition", 1),
+    Parameter("min_words_per_line", "c4", 3),
+    Parameter("max_word_length", "c4", 1000),
+    Parameter("terminal_punctuation", "c4", True),
+    Parameter("javascript", "c4", True),
+    Parameter("policy", "c4", True),
+    Parameter("citations", "c4", True),
+    Parameter("min_paragraph_len", "c4-paragraph", 200),
+    Parameter("short_line_length", "fineweb", 30),
 )
 
 PARAMETERS: dict[str, Parameter] = {parameter.name: parameter for parameter in _PARAMETERS}
