@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -46,7 +47,7 @@ class Intake:
         self.input: Input | None = None
         self.reader: Reader | None = None
         self.hashing = hashing  # whether `hashes` will be asked for
-        self._hashes: list[tuple[str, Any, Input]] = []
+        self._entries: list[Callable[[], dict[str, Any]]] = []  # of what was read, for the manifest
         self._skipped = 0  # records of the batch at hand that a slice took off its head
         self._following: Source | None = None  # the source after the one at hand
         self._exhausted = False  # the source at hand holds nothing more
@@ -220,28 +221,35 @@ class Intake:
             from bptools.core.sources.hub import HubReader
 
             self.input = None
-            self.reader = HubReader(source.name, options, self._refused, self.coerce)
+            hub = HubReader(source.name, options, self._refused, self.coerce)
+            self._entries.append(hub.entry)
+            self.reader = hub
             return
         digest = new_sha256() if self.hashing else None
         self.input = open_input(source, digest)
         if digest is not None:
-            self._hashes.append((source.name, digest, self.input))
+            self._entries.append(partial(_entry, source.name, digest, self.input))
         self.reader = make_reader(self.input, source, options, self._refused, self.coerce)
 
     def _refused(self, line: int, why: Reject, raw: bytes) -> None:
         self.refuse(line, why, raw)  # which may have changed since the reader was made
 
     def hashes(self) -> list[dict[str, Any]]:
-        """Return [{name, bytes, sha256, complete}] of what was read, before decompression."""
-        return [
-            {
-                "name": name,
-                "bytes": opened.file.bytes_read,
-                "sha256": digest.hexdigest(),
-                "complete": opened.file.size is None or opened.file.bytes_read == opened.file.size,
-            }
-            for name, digest, opened in self._hashes
-        ]
+        """Return [{name, bytes, sha256, complete}] of what was read, before decompression.
+
+        Of a data set of the hub it is {name, revision, complete}.
+        """
+        return [entry() for entry in self._entries]
+
+
+def _entry(name: str, digest: Any, opened: Input) -> dict[str, Any]:
+    file = opened.file
+    return {
+        "name": name,
+        "bytes": file.bytes_read,
+        "sha256": digest.hexdigest(),
+        "complete": file.size is None or file.bytes_read == file.size,
+    }
 
 
 def _is_slow(source: Source) -> bool:

@@ -81,5 +81,6 @@ def _sha256_of(manifest: dict[str, Any]) -> str:
 
 
 def _sha256_of_inputs(manifest: dict[str, Any]) -> str:
-    listed = "".join(f"{entry['sha256']}  {entry['name']}\n" for entry in manifest.get("inputs", ()))
+    inputs = manifest.get("inputs", ())
+    listed = "".join(f"{entry.get('sha256') or entry.get('revision')}  {entry['name']}\n" for entry in inputs)
     return hashlib.sha256(listed.encode("utf-8", "surrogateescape")).hexdigest()

@@ -15,6 +15,7 @@ import pytest
 
 from bptools.core.errors import InputError
 from bptools.core.sources.hub import parse_hub_name
+from tests.golden import environment
 from tests.unit.loopback_hub import LoopbackHub
 
 needs_datasets = pytest.mark.skipif(
@@ -124,6 +125,22 @@ def test_reading(hub: LoopbackHub, tmp_path: Path) -> None:
 
 
 @needs_datasets
+def test_a_trace_leads_to_the_commit(hub: LoopbackHub, tmp_path: Path) -> None:
+    env = {**environment(str(tmp_path)), "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf")}
+    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
+        env.pop(name, None)
+    line = "bp-chatml hf:me/chat -o clean.jsonl && bp-chatml hf:me/chat --limit 1 -o one.jsonl && bptools trace clean.jsonl"
+    done = subprocess.run(["bash", "-ec", line], env=env, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    commit = hub.commit("me/chat")
+    (read,) = json.loads((tmp_path / "clean.jsonl.manifest.json").read_bytes())["inputs"]
+    assert read == {"name": "hf:me/chat", "revision": commit, "complete": True}
+    assert done.stdout.endswith(f"└─ hf:me/chat  commit {commit[:12]}\n")
+    (part,) = json.loads((tmp_path / "one.jsonl.manifest.json").read_bytes())["inputs"]
+    assert part == {**read, "complete": False}
+
+
+@needs_datasets
 def test_choices_and_failures_are_one_clear_line(hub: LoopbackHub, tmp_path: Path) -> None:
     outcomes = run(
         tmp_path, hub.url, "hf:me/nope", "hf:me/chat@nope", "hf:me/chat:nope", "hf:me/configs", "hf:me/configs/fr",
@@ -149,6 +166,6 @@ def test_choices_and_failures_are_one_clear_line(hub: LoopbackHub, tmp_path: Pat
 @pytest.mark.slow
 def test_offline(tmp_path: Path) -> None:
     line = "hf:me/chat: hub not reachable and data set not cached; check the network, HF_ENDPOINT, HF_HUB_OFFLINE"
-    for environment in ({}, {"HF_HUB_OFFLINE": "1"}):
-        (outcome,) = run(tmp_path, "http://127.0.0.1:9", "hf:me/chat", **environment)
+    for more in ({}, {"HF_HUB_OFFLINE": "1"}):
+        (outcome,) = run(tmp_path, "http://127.0.0.1:9", "hf:me/chat", **more)
         assert (outcome["error"], outcome["exit"]) == (line, 69)

@@ -260,7 +260,7 @@ def test_the_record_says_what_the_tree_shows(folder: Path) -> None:
     assert (first["command"], first["counts"]["dropped"], first["inputs"][0]["made_by"]) == ("bp-dedup", 1, 1)
     assert first["inputs"][0]["link"] == "ledger"
     assert second["inputs"][0] | {"sha256": ""} == {
-        "name": "raw.jsonl", "option": None, "bytes": second["inputs"][0]["bytes"], "sha256": "", "complete": True,
+        "name": "raw.jsonl", "option": None, "bytes": second["inputs"][0]["bytes"], "sha256": "", "revision": None, "complete": True,
         "path": "raw.jsonl", "state": "unchanged", "made_by": None, "link": None, "passed_by": [], "others": 0,
     }  # fmt: skip
 

@@ -68,6 +68,7 @@ class HubReader(Reader):
         self._shown = name
         self.parts = parse_hub_name(name)
         self.revision: str | None = None  # the commit that is read, once it is known
+        self.ended = False  # whether all of it was read
 
     def __iter__(self) -> Iterator[tuple[None, Record]]:
         datasets = _import_quietly()
@@ -78,6 +79,7 @@ class HubReader(Reader):
             try:
                 row = next(rows)
             except StopIteration:
+                self.ended = True
                 return
             except Exception as error:
                 if _is_connection(error):
@@ -92,6 +94,10 @@ class HubReader(Reader):
                 yield None, record
             else:
                 self.blank += 1
+
+    def entry(self) -> dict[str, Any]:
+        """Return {name, revision, complete} for a manifest; the bytes of a data set are not seen here."""
+        return {"name": self._shown, "revision": self.revision, "complete": self.ended}
 
     def _load(self, datasets: Any) -> Any:
         parts = self.parts

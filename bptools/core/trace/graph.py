@@ -116,6 +116,9 @@ class _Builder:
 
     def _settle(self, file: File, stage: Stage, base: str | None) -> None:
         """Find where an input lies now, and who made it."""
+        if file.name.startswith("hf:"):
+            file.state = "hub"
+            return
         folders = [base, os.curdir, os.path.dirname(os.path.abspath(stage.manifest))]
         places = [] if _is_stream(file.name) else [_place(at, file.name) for at in folders if at is not None]
         there = [place for place in places if os.path.isfile(place) or os.path.isdir(place)]

@@ -26,12 +26,13 @@ class File:
     name: str
     bytes: int | None = None
     sha256: str | None = None
+    revision: str | None = None  # of a data set of the hub: its commit
     complete: bool = True
     option: str | None = None  # that named it, where it was no source
     own: bool = False  # whether it is the artifact that is asked for, or a file of it
     path: str | None = None
     state: str = "unknown"
-    """there, unchanged, changed, missing; stream: it was never a file; unknown."""
+    """there, unchanged, changed, missing; stream: it was never a file; hub: a data set there; unknown."""
     maker: Stage | None = None
     link: str | None = None
     """How its maker is known: manifest, ledger, or name where nothing but the path speaks for it."""
@@ -53,7 +54,7 @@ class Stage:
     counts: Table
     training: Table
     base: str | None  # the folder that relative names are meant from, where it can be told
-    whole: bool = True  # whether all it read is listed; data sets of the hub are not
+    whole: bool = True  # whether what it read is listed
 
 
 def read_table(path: str) -> Table | None:
@@ -110,11 +111,12 @@ def _list(content: Table, name: str) -> list[Table]:
 
 
 def _file(entry: Table, name: str | None = None) -> File:
-    size, sha256 = entry.get("bytes"), entry.get("sha256")
+    size, sha256, revision = entry.get("bytes"), entry.get("sha256"), entry.get("revision")
     return File(
         name=str(entry.get("name", "")) if name is None else name,
         bytes=size if isinstance(size, int) else None,
         sha256=sha256 if isinstance(sha256, str) and sha256 else None,
+        revision=revision if isinstance(revision, str) and revision else None,
         complete=entry.get("complete") is not False,
         option="--eval" if entry.get("part") == "evaluation" else None,
     )

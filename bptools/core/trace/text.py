@@ -75,6 +75,8 @@ def _file_line(file: File, parts: list[File]) -> str:
             facts.append(f"{file.bytes:,} bytes")
         if file.sha256 is not None:
             facts.append(file.sha256[:_HASH])
+        if file.revision is not None:
+            facts.append(f"commit {file.revision[:_HASH]}")
         if not file.complete:
             facts.append("read in part")
         if file.state in _STATES:
@@ -156,6 +158,7 @@ def as_json(trace: Trace) -> Table:
             "option": file.option,
             "bytes": file.bytes,
             "sha256": file.sha256,
+            "revision": file.revision,
             "complete": file.complete,
             "path": _readable(file.path) if file.path is not None else None,
             "state": file.state,
