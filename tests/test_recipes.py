@@ -181,7 +181,9 @@ def test_retrain_does_only_what_changed(retrained: Path, tmp_path: Path) -> None
     assert result(place) == result(retrained)
     said = fail(line, place, **RETRAIN, CHECK="match>=.9")
     assert "match is 0" in said
-    assert "match is 0" in fail(line, place, **RETRAIN, CHECK="match>=.9")  # what failed is not taken for made
+    assert "match is 0" in fail(
+        line, place, **RETRAIN, CHECK="match>=.9"
+    )  # what failed is not taken for made
     assert litter(place) == []
 
 

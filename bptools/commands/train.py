@@ -78,7 +78,7 @@ def train(
     weight_decay: Annotated[Real, option("--weight-decay", min=0, metavar="W", help="Weight decay; default: 0, of --method pretrain 0.1.")] = None,
     max_grad_norm: Annotated[float, option("--max-grad-norm", min=0, metavar="X", help="Clip gradients to this norm; 0 does not.")] = 1.0,
     checkpointing: Annotated[Optional[bool], option("--checkpointing/--no-checkpointing", "--gradient-checkpointing", help="Compute activations twice to save memory; default: on a GPU.")] = None,
-    seed: Annotated[int, option("--seed", min=0, metavar="N", help="What chance begins with.")] = 42,
+    seed: Annotated[int, option("--seed", min=0, max=(1 << 32) - 1, metavar="N", help="What chance begins with.")] = 42,
     deterministic: Annotated[bool, option("--deterministic", help="Only computations that give the same bits each time.")] = False,
     save_every: Annotated[Number, option("--save-every", "--save-steps", min=1, metavar="N", help="Write a checkpoint every N steps; default: a tenth of them, 10 to 500.")] = None,
     keep_checkpoints: Annotated[int, option("--keep-checkpoints", "--save-total-limit", min=1, metavar="N", help="Checkpoints that stay, and the best one.")] = 2,

@@ -217,7 +217,7 @@ class Answering:
         check = self.wanted.check
         if error is not None or check is None or not self.pipe.counts.written:
             return False
-        matched, compared = next(iter(self.tally.values()))
+        matched, compared = next(iter(self.tally.values()), (0, 0))  # none where all were dropped
         if not compared:
             raise DataError("no record has an answer to compare with, so --check has no answer either")
         if not check.met(matched / compared):

@@ -82,9 +82,11 @@ class Contenders:
         if len(models) > 1 and revision is not None:
             raise UsageError("--revision goes with one --model; name the others OWNER/NAME@REVISION")
         self._folders = [folder for folder in adapters if folder != BASE_ALONE]
+        named = None  # by the adapters, what it is of their base
         if not models:
-            models = [_base_of(self._folders)] if self._folders else ["nano"]
-        self.models = [resolve(name, revision) for name in models]
+            base, named = _base_of(self._folders) if self._folders else ("nano", None)
+            models = [base]
+        self.models = [resolve(name, revision or named) for name in models]
         if revision is not None and self.models[0].kind != "hub":
             raise UsageError(f"--revision is of a hub model, and '{self.models[0].name}' is none")
         for model in self.models:
@@ -174,10 +176,20 @@ def _tell_apart(contenders: list[Contender]) -> None:
             contender.label += f"#{count}"
 
 
-def _base_of(adapters: list[str]) -> str:
-    """Return the base model that the adapters name. Raises UsageError where they do not agree on one."""
-    bases = {str(read_adapter_config(folder).get("base_model_name_or_path") or "") for folder in adapters}
+def _base_of(adapters: list[str]) -> tuple[str, str | None]:
+    """Return (the base model that the adapters name, its revision if one does).
+
+    Raises UsageError where they do not agree.
+    """
+    configs = [read_adapter_config(folder) for folder in adapters]
+    bases = {str(config.get("base_model_name_or_path") or "") for config in configs}
     if len(bases) > 1 or "" in bases:
         shown = ", ".join(sorted(base or "none" for base in bases))
         raise UsageError(f"the adapters name different bases ({shown}); say which one with --model")
-    return bases.pop()
+    revisions = {str(config["revision"]) for config in configs if config.get("revision")}
+    if len(revisions) > 1:
+        raise UsageError(
+            f"the adapters name different revisions of '{bases.pop()}' ({', '.join(sorted(revisions))}); "
+            "say which one with --revision"
+        )
+    return bases.pop(), revisions.pop() if revisions else None

@@ -21,7 +21,7 @@ def converse(
     """Talk until the input ends. The first contender answers; `settings` are those of `Generator.complete`.
 
     Ctrl-C stops an answer, and ends the conversation where none is under way. A question that the template
-    refuses is taken back.
+    refuses, or that alone fills the context, is taken back. Where the context is full the oldest turns leave.
     """
     contenders.load()
     contender = next(iter(contenders))
@@ -30,7 +30,7 @@ def converse(
     raw = bool(settings.get("raw"))
     first: list[Record] = [] if system is None else [{"role": "system", "content": system}]
     history = list(first)
-    number = 0
+    number, shortened = 0, False
     while True:
         line = _asked()
         if line is None:
@@ -40,6 +40,12 @@ def converse(
             continue
         history.append({"role": "user", "content": line})
         try:
+            if not raw:
+                fitting = _fitting(contender.generator, history, len(first), settings["max_new_tokens"])
+                if len(fitting) < len(history) and not shortened:
+                    messages.warn("the context is full: from now on the oldest turns are forgotten")
+                    shortened = True
+                history = fitting
             answer = _answer(contender.generator, line if raw else history, settings, number)
         except DataError as error:
             history.pop()
@@ -47,6 +53,26 @@ def converse(
             continue
         history.append({"role": "assistant", "content": answer})
         number += 1
+
+
+def _fitting(generator: Any, history: list[Record], first: int, most: int) -> list[Record]:
+    """Return the history without its oldest turns where they leave no room for an answer.
+
+    first: messages at its head that stay. Raises DataError where the last question alone fills the context.
+    """
+    context, kept = generator.context, list(history)
+    room = min(most, context // 4)
+    while context:
+        length = len(generator.encode(kept))
+        if length + room <= context:
+            break
+        if len(kept) > first + 1:
+            del kept[first : first + 2]
+            continue
+        if length >= context:
+            raise DataError(f"{length} tokens are more than the model's context of {context} takes")
+        break
+    return kept
 
 
 def _asked() -> str | None:

@@ -3,7 +3,8 @@
     fetch(resolve("qwen0.5b"), "tokenizer")     # a local folder
 
 The endpoint, token, cache and offline mode are what huggingface_hub reads from the environment. Of a
-repository only safetensors, JSON, Jinja and tokenizer files are taken, never a pickle and never code.
+repository only safetensors, JSON, Jinja and tokenizer files are taken, never a pickle, and code only where it
+is trusted.
 """
 
 from __future__ import annotations
@@ -32,13 +33,14 @@ PATTERNS: dict[What, list[str]] = {
     "tokenizer": _TOKENIZER,
     "all": [*_TOKENIZER, "*.safetensors", "*.safetensors.index.json", "adapter_config.json"],
 }
+_CODE = ["*.py"]
 _IGNORED = ["*/*.safetensors"]  # some repositories hold a second copy in a folder
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _out_of_reach = False  # whether the hub did not answer in this process
 
 
-def fetch(model: ModelName, what: What = "all") -> str:
-    """Return a local folder with the files; what is in the cache already needs no network.
+def fetch(model: ModelName, what: What = "all", code: bool = False) -> str:
+    """Return a local folder with the files, with `code` the Python in it too; the cache needs no network.
 
     Raises InputError (no such model or revision, or its files are not ours to read), Unavailable (the hub
     cannot be reached and the cache lacks it), MissingExtra.
@@ -53,7 +55,7 @@ def fetch(model: ModelName, what: What = "all") -> str:
         folder = hub.snapshot_download(
             model.name,
             revision=revision or model.revision,
-            allow_patterns=PATTERNS[what],
+            allow_patterns=[*PATTERNS[what], *(_CODE if code else [])],
             ignore_patterns=_IGNORED,
             tqdm_class=None if sys.stderr.isatty() else _silent_bars(),
         )

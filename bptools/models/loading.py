@@ -83,7 +83,7 @@ def load_model(
         elif device == "cpu":
             keep_gradients_on_cpu(model)
         for name, path in adapter_names(adapters).items():
-            model = _with_adapter(model, name, path, device)
+            model = with_adapter(model, name, path, device)
         if adapters:
             model.set_adapter(next(iter(adapter_names(adapters))))
     return model.eval()
@@ -124,18 +124,24 @@ def keep_gradients_on_cpu(model: Any) -> int:
     return count
 
 
-def _with_adapter(model: Any, name: str, path: str, device: str) -> Any:
+def with_adapter(model: Any, name: str, path: str, device: str, trainable: bool = False) -> Any:
+    """Return a model with an adapter beside those it has. Raises InputError for one of another model."""
     try:
         from peft import PeftModel
     except ImportError:
         raise MissingExtra("peft", "train") from None
+    import torch
     from safetensors import SafetensorError
 
     try:
         if isinstance(model, PeftModel):
-            model.load_adapter(path, adapter_name=name, torch_device=device)
+            model.load_adapter(path, adapter_name=name, torch_device=device, is_trainable=trainable)
             return model
-        return PeftModel.from_pretrained(model, path, adapter_name=name, torch_device=device)
+        return PeftModel.from_pretrained(
+            model, path, adapter_name=name, torch_device=device, is_trainable=trainable
+        )
+    except torch.OutOfMemoryError:
+        raise MemoryError from None
     except (*_UNREADABLE, SafetensorError) as error:
         raise InputError(f"the adapter '{path}' does not fit the model: {one_line(error)}") from None
 

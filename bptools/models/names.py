@@ -36,12 +36,13 @@ class ModelName:
 def resolve(name: str, revision: str | None = None) -> ModelName:
     """Say what a model name means; nothing is fetched. OWNER/NAME@REVISION is understood.
 
-    A preset goes first, then a folder with a config.json, then the hub. Raises InputError for anything else,
+    A preset goes first, then a folder with a config.json, then the hub. The embedded model of an installation
+    that is gone, as adapters name it, is that of this one. Raises InputError for anything else,
     Unavailable for nano where its weights are missing.
     """
     from bptools.models.presets import PRESETS, preset
 
-    if name == "nano":
+    if name == "nano" or _was_nano(name):
         if not os.path.isfile(os.path.join(NANO_FOLDER, "config.json")):
             raise Unavailable(
                 "nano, the embedded model, is not in this installation; name a preset or a folder"
@@ -64,3 +65,9 @@ def resolve(name: str, revision: str | None = None) -> ModelName:
         f"no model '{name}': neither a preset, nor a folder, nor OWNER/NAME of the hub"
         + did_you_mean(name, PRESETS, "; bptools presets lists the presets")
     )
+
+
+def _was_nano(name: str) -> bool:
+    """Say whether a path led to nano in an environment that was moved or removed since."""
+    parts = os.path.normpath(name).replace("\\", "/").split("/")
+    return os.path.isabs(name) and parts[-3:] == ["bptools", "models", "nano"] and not os.path.exists(name)

@@ -25,6 +25,7 @@ PRESETS: tuple[str, ...] = (
 """The names in `presets.yaml`, here so that resolving a name reads no YAML; a test compares them."""
 STYLES = ("fast", "balanced", "quality")
 _GIB = 1 << 30
+_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")  # by family
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,22 @@ class Shape:
     head_dim: int
     vocab: int
     tied: bool
+    experts: int = 1  # each of the width `intermediate`
+    experts_used: int = 1  # of them by one token
 
     @property
     def linear_parameters(self) -> int:
         """Weights of the linear layers of all blocks: what NF4 quantizes and LoRA adapts."""
+        return self._linear(self.experts)
+
+    @property
+    def computed_parameters(self) -> int:
+        """Those of them that one token goes through."""
+        return self._linear(self.experts_used)
+
+    def _linear(self, experts: int) -> int:
         attention = self.hidden_size * self.head_dim * 2 * (self.heads + self.kv_heads)
-        return self.layers * (attention + 3 * self.hidden_size * self.intermediate)
+        return self.layers * (attention + 3 * self.hidden_size * self.intermediate * experts)
 
     @property
     def embedding_parameters(self) -> int:
@@ -61,7 +72,10 @@ class Shape:
         return self.vocab * self.hidden_size * (1 if self.tied else 2)
 
     def lora_parameters(self, rank: int) -> int:
-        """Weights of an adapter of this rank on all linear layers."""
+        """Weights of an adapter of this rank on all linear layers, of experts on one.
+
+        transformers 5 holds experts in one tensor, which is no linear layer and gets no adapter.
+        """
         heads, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
         hidden, wide = self.hidden_size, self.intermediate
         sides = 2 * (hidden + heads) + 2 * (hidden + kv) + 3 * (hidden + wide)
@@ -160,15 +174,19 @@ def shape_of(config: Mapping[str, Any]) -> Shape:
     try:
         hidden = int(config["hidden_size"])
         heads = int(config["num_attention_heads"])
+        experts = next((int(config[name]) for name in _EXPERTS if config.get(name)), 1)
+        wide = config.get("moe_intermediate_size") if experts > 1 else None
         return Shape(
             hidden_size=hidden,
             layers=int(config["num_hidden_layers"]),
-            intermediate=int(config["intermediate_size"]),
+            intermediate=int(wide or config["intermediate_size"]),
             heads=heads,
             kv_heads=int(config.get("num_key_value_heads") or heads),
             head_dim=int(config.get("head_dim") or hidden // heads),
             vocab=int(config["vocab_size"]),
             tied=bool(config.get("tie_word_embeddings", False)),
+            experts=experts,
+            experts_used=min(experts, int(config.get("num_experts_per_tok") or 1)),
         )
     except KeyError as missing:
         raise InputError(f"config.json has no {missing.args[0]}: no decoder that is known here") from None

@@ -155,6 +155,23 @@ def special_tokens(tokenizer: Any) -> list[str]:
     return sorted({*tokens, *tokenizer.all_special_tokens}, key=lambda token: (-len(token), token))
 
 
+def text_in_folder(folder: str) -> str | None:
+    """Return the template that a tokenizer's folder holds, as transformers reads it, without transformers."""
+    path = os.path.join(folder, "chat_template.jinja")
+    if os.path.isfile(path):
+        return _text_of_file(path)
+    for name in ("chat_template.json", "tokenizer_config.json"):
+        try:
+            with open(os.path.join(folder, name), encoding="utf-8") as file:
+                table = json.load(file)
+        except (OSError, ValueError):
+            continue
+        own = table.get("chat_template") if isinstance(table, dict) else None
+        if own:
+            return own if isinstance(own, str) else json.dumps(own, sort_keys=True)
+    return None
+
+
 def _own_text(tokenizer: Any) -> str | None:
     own = tokenizer.chat_template
     if isinstance(own, dict):  # several, by name

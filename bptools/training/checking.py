@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bptools.core.errors import InputError, UsageError
 from bptools.core.suggesting import did_you_mean
@@ -116,11 +117,59 @@ def _check_files(settings: Settings) -> None:
 def _check_method(settings: Settings) -> None:
     if settings.alpha is not None and settings.alpha <= 0:
         raise UsageError(f"--alpha {settings.alpha:g} would switch the adapter off; take one above 0")
+    if settings.adapter and (settings.full or settings.method == "pretrain"):
+        instead = "--full" if settings.full else "--method pretrain"
+        raise UsageError(f"--adapter goes on with an adapter, {instead} trains none; leave one out")
+    if settings.method == "pretrain" and settings.model != "nano":
+        raise UsageError(
+            f"--method pretrain begins with random weights, not with '{settings.model}'; "
+            "--method cpt goes on with a model"
+        )
     if settings.quant in ("nf4", "int8") and (settings.full or settings.method == "pretrain"):
         instead = "--full" if settings.full else "--method pretrain"
         raise UsageError(f"--quant {settings.quant} holds frozen weights, {instead} has none; leave one out")
     if settings.ref_model:
         check_reference(settings)
+
+
+_OF_ADAPTER = {
+    "rank": "r",
+    "alpha": "lora_alpha",
+    "dropout": "lora_dropout",
+    "targets": "target_modules",
+    "rslora": "use_rslora",
+    "dora": "use_dora",
+    "modules_to_save": "modules_to_save",
+}
+"""Settings that an adapter brings with it, as its adapter_config.json calls them."""
+
+
+def with_adapters_sizes(settings: Settings) -> Settings:
+    """Return the settings with rank and alpha of the adapter that is gone on with.
+
+    Raises UsageError for what was given and is not so of that adapter: it would not be heard.
+    """
+    from bptools.models.folders import read_adapter_config
+
+    if not settings.adapter:
+        return settings
+    config, default = read_adapter_config(settings.adapter), type(settings)()
+    for name, key in _OF_ADAPTER.items():
+        given, there = getattr(settings, name), config.get(key)
+        if given == getattr(default, name) or given == "all-linear" or _same(given, there):
+            continue
+        option = "--" + name.replace("_", "-")
+        raise UsageError(
+            f"{option} is for a fresh adapter; '{settings.adapter}' has {key} {there}: leave {option} out"
+        )
+    values = {name: config[_OF_ADAPTER[name]] for name in ("rank", "alpha") if config.get(_OF_ADAPTER[name])}
+    return replace(settings, **values)
+
+
+def _same(given: Any, there: Any) -> bool:
+    if isinstance(there, list):
+        return set(given.split(",") if isinstance(given, str) else given) == set(there)
+    return bool(given == there)
 
 
 def check_reference(settings: Settings) -> None:
@@ -143,7 +192,7 @@ def target_names(text: str) -> list[str] | None:
         return text.split(",")
     try:
         re.compile(text)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise UsageError(f"--targets '{text}' is no regular expression: {error}") from None
     return None
 

@@ -56,7 +56,7 @@ def flatten(
 
     def add(said: Said) -> None:
         other = layer.setdefault(said.key, said)
-        if other.value != said.value:
+        if other is not said and other.value != said.value:  # nan is not even itself
             raise disagree(other, said)
 
     phase = _phase(path, content, method)
@@ -135,7 +135,7 @@ def read(layer: Layer, options: set[str], unused: list[str]) -> Atoms:
             other = atoms.setdefault(option, Atom(value, said))
             if option == "log":
                 atoms[option] = Atom(list(dict.fromkeys([*other.value, *value])), other.said)
-            elif other.value != value:
+            elif other.said is not said and other.value != value:
                 raise disagree(other.said, said)
     return atoms
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from bptools.core.errors import ConfigError
@@ -37,11 +38,12 @@ class Said(NamedTuple):
     def number(self) -> float:
         """Read a number. Raises ConfigError."""
         try:
-            if isinstance(self.value, bool):
-                raise ValueError
-            return float(self.value)
-        except (TypeError, ValueError):
-            raise self.refuse("a number") from None
+            number = math.nan if isinstance(self.value, bool) else float(self.value)
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise self.refuse("a number")
+        return number
 
     def whole(self, least: int = 1) -> int:
         """Read a whole number of at least `least`. Raises ConfigError."""

@@ -1,7 +1,8 @@
 """The run that --fresh replaces: kept until the new one has made a step, and put back if it never does.
 
 Its files wait in `.earlier` in the directory of the run. They are moved one by one, so that folder is called
-`.earlier.part` meanwhile: after kill -9 at any moment `recover` knows which files are the old run's.
+`.earlier.part` meanwhile: after kill -9 at any moment `recover` knows which files are the old run's. Once
+it is not wanted any more it goes into `.gone` in one move: what cannot be removed there is never put back.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import shutil
 
 from bptools.training.run_directory import (
     EARLIER,
+    GONE,
     LOCK,
     MANIFEST,
     OURS,
@@ -19,7 +21,8 @@ from bptools.training.run_directory import (
     RunDirectory,
 )
 
-_STAYS = {LOCK, WORKER_LOG, EARLIER, EARLIER + ".part"}  # the log is added to: what failed can be read there
+# the log is added to: what failed can be read there
+_STAYS = {LOCK, WORKER_LOG, EARLIER, EARLIER + ".part", GONE}
 
 
 def set_aside(run: RunDirectory) -> None:
@@ -38,12 +41,18 @@ def set_aside(run: RunDirectory) -> None:
 
 def forget(run: RunDirectory) -> None:
     """Remove the earlier run: the new one has begun."""
-    shutil.rmtree(run.file(EARLIER), ignore_errors=True)
+    if os.path.isdir(run.file(EARLIER)):
+        os.makedirs(run.file(GONE), exist_ok=True)
+        os.replace(run.file(EARLIER), run.file(GONE, os.urandom(6).hex()))  # a rest of another may be there
+    shutil.rmtree(run.file(GONE), ignore_errors=True)
 
 
 def recover(run: RunDirectory) -> bool:
     """Put an earlier run back into its place, where one was set aside. Say whether there was one."""
     part = run.file(EARLIER + ".part")
+    if os.path.exists(run.file(MANIFEST)):
+        forget(run)  # the run in the place is finished
+    shutil.rmtree(run.file(GONE), ignore_errors=True)
     if os.path.isdir(run.file(EARLIER)):
         run.clear(keep_log=True)
         os.replace(run.file(EARLIER), part)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _UTILISATION = 0.27  # of the speed of a plain product: nano, 36 steps in 37 s on one thread
 _PROBE_SECONDS = 0.3
+# forward passes beside those that learn, each 2: of the reference; for kto of mismatched pairs too, by both
+_WITHOUT_GRADIENT = {"dpo": 2, "kto": 6}
 
 
 def expectations(job: Job, prepared: Prepared) -> dict[str, Any]:
@@ -21,20 +23,22 @@ def expectations(job: Job, prepared: Prepared) -> dict[str, Any]:
     from transformers import AutoConfig
 
     from bptools.models.presets import shape_of
+    from bptools.training.pretraining import make_config
     from bptools.training.working import micro_batch, steps_of
 
     settings, folder = job.settings, job.model_folder
     if folder is None:
-        return {}
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=settings.trust_remote_code)
+        config = make_config(prepared.tokenizer, settings.model_config)
+    else:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=settings.trust_remote_code)
     micro = micro_batch(job, prepared) or 1
-    rank = None if settings.full else settings.rank
+    sides = 2 if settings.method in ("dpo", "orpo") else 1  # of a preference, in one pass
     need = memory.exact(
         config,
-        rank,
-        rows=micro,
+        settings.rank if job.makes_adapter else None,
+        rows=micro * sides,
         length=prepared.counts.longest,
-        dtype="float32" if settings.full else job.dtype,
+        dtype=job.dtype if job.makes_adapter else "float32",
         checkpointing=bool(settings.checkpointing),
     )
     steps = steps_of(settings, len(prepared.train), prepared.rows_per_step)
@@ -45,8 +49,9 @@ def expectations(job: Job, prepared: Prepared) -> dict[str, Any]:
 def expected_seconds(job: Job, prepared: Prepared, shape: Shape, steps: int) -> float:
     """Return about how long that many steps take, by the speed of a plain product measured in a moment."""
     settings = job.settings
-    weights = shape.linear_parameters + shape.vocab * shape.hidden_size  # the head is computed, tied or not
-    passes = (6 if settings.full else 4) + (2 if settings.checkpointing else 0)  # of each weight, per token
+    weights = shape.computed_parameters + shape.vocab * shape.hidden_size  # the head too, tied or not
+    passes = (4 if job.makes_adapter else 6) + (2 if settings.checkpointing else 0)  # of each weight
+    passes += _WITHOUT_GRADIENT.get(settings.method or "", 0)
     tokens = prepared.counts.tokens / max(1, len(prepared.train)) * prepared.rows_per_step * steps
     return passes * weights * tokens / (_UTILISATION * speed(job.device, job.dtype))
 

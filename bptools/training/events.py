@@ -2,8 +2,9 @@
 
     {"event": "step", "step": 12, "loss": 2.31, "learning_rate": 0.0002}
 
-Events are run_start, preflight, step, eval, sample, save, note, error and run_end. The child writes them to
-what was its standard output; whatever libraries print goes to the run's `worker.log` instead.
+Events are preflight, estimate (of a dry run), start, run_start, step, eval, answer (of a sample prompt, at an
+evaluation), sample (before and after), save, note, error and run_end. The child writes them to what was its
+standard output; whatever libraries print goes to the run's `worker.log` instead.
 """
 
 from __future__ import annotations

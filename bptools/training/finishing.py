@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 from bptools.training import checkpoints
 from bptools.training.job import Job
 from bptools.training.preparing import Prepared
-from bptools.training.rows import read_records
-from bptools.training.run_directory import CHECKPOINTS, EVALUATION, RECORDS, sync, sync_all
+from bptools.training.run_directory import CHECKPOINTS, sync, sync_all
 
 if TYPE_CHECKING:
+    from bptools.training.sample_answers import Sampler
     from bptools.training.watching import Watch
-
-_SAMPLE_TOKENS = 64
 
 
 def finish(job: Job, prepared: Prepared, trainer: Any, watch: Watch, sampler: Sampler) -> dict[str, Any]:
@@ -40,7 +38,7 @@ def finish(job: Job, prepared: Prepared, trainer: Any, watch: Watch, sampler: Sa
         trainer.log = lambda *_, **__: None  # trackers would take it for the last point of the curve
         with model.disable_adapter():
             result["eval_loss_before"] = trainer.evaluate().get("eval_loss")
-    result["samples"] = sampler.before_and_after(model)
+    result["samples"] = sampler.before_and_after(model, base_returns(job))
     for sample in result["samples"]:
         job.emit("sample", **sample)
     save(job, prepared, model)
@@ -90,84 +88,6 @@ def take_up(job: Job, trainer: Any, path: str, tokens: int) -> None:
     trainer._total_train_tokens = tokens
 
 
-class Sampler:
-    """Answers of the model in training to the same few prompts: those of the first records held out."""
-
-    def __init__(self, job: Job, prepared: Prepared) -> None:
-        self._job = job
-        self._prepared = prepared
-        self.prompts: list[Any] = []
-        self.references: list[str] = []
-        wanted = job.settings.samples if job.settings.method != "pretrain" else 0
-        path = job.run.file(EVALUATION)
-        if not os.path.exists(path) or os.path.getsize(path) == 0:
-            path = job.run.file(RECORDS)
-        for record in read_records(path) if wanted else ():
-            prompt, reference = _prompt_of(record)
-            if prompt:
-                self.prompts.append(prompt)
-                self.references.append(reference)
-            if len(self.prompts) == wanted:
-                break
-
-    def answers(self, model: Any) -> list[str]:
-        """Return one greedy answer for each prompt; no chance is used, and the model is left as it was."""
-        from bptools.models import Generator
-
-        training, cached = model.training, model.config.use_cache
-        model.eval()
-        model.config.use_cache = True
-        generator = Generator(model, self._prepared.tokenizer, self._prepared.renderer, self._job.device)
-        raw = isinstance(self.prompts[0], str)
-        import torch
-
-        half = self._job.dtype != "float32"  # what is trained is in float32, the rest in 16 bits
-        dtype = getattr(torch, self._job.dtype) if half else None
-        with torch.autocast(self._job.device.partition(":")[0], dtype=dtype, enabled=half):
-            made = generator.complete(self.prompts, max_new_tokens=_SAMPLE_TOKENS, temperature=0, raw=raw)
-        model.config.use_cache = cached
-        model.train(training)
-        return [several[0] for several in made]
-
-    def at(self, step: int, model: Any) -> None:
-        """Say the answers of a step."""
-        if self.prompts:
-            for prompt, answer in zip(self.prompts, self.answers(model)):
-                self._job.emit("answer", step=step, prompt=_shown(prompt), text=answer)
-
-    def before_and_after(self, model: Any) -> list[dict[str, Any]]:
-        """Return [{prompt, reference, before, after}]; `before` is None where the untrained model is gone."""
-        if not self.prompts:
-            return []
-        after = self.answers(model)
-        before: list[str | None] = [None] * len(after)
-        if base_returns(self._job):
-            with model.disable_adapter():
-                before = list(self.answers(model))
-        return [
-            {"prompt": _shown(prompt), "reference": reference, "before": old, "after": new}
-            for prompt, reference, old, new in zip(self.prompts, self.references, before, after)
-        ]
-
-
-def _shown(prompt: Any) -> str:
-    return prompt if isinstance(prompt, str) else str(prompt[-1]["content"])
-
-
-def _prompt_of(record: dict[str, Any]) -> tuple[Any, str]:
-    """Return (what to answer, how the data answers it); a text is continued from its first words."""
-    if "text" in record:
-        words = record["text"].split(" ")
-        return " ".join(words[:12]), " ".join(words[12:40])
-    if "messages" in record:
-        for index, message in enumerate(record["messages"]):
-            if message["role"] == "assistant" and index:
-                return record["messages"][:index], str(message["content"])
-        return [], ""
-    answer = record["chosen"] if "chosen" in record else record["completion"]
-    return record["prompt"], str(answer[-1]["content"])
-
-
 def save(job: Job, prepared: Prepared, model: Any) -> None:
     """Write adapter (or model), tokenizer and chat template, whole or not at all."""
     target = job.run.file(job.plan["result"])
@@ -182,14 +102,23 @@ def save(job: Job, prepared: Prepared, model: Any) -> None:
 
         model.config.use_cache = True  # off while training
         model.to(getattr(torch, job.dtype)).save_pretrained(part)
-        for name in os.listdir(part):  # transformers writes weights for their owner only
-            os.chmod(os.path.join(part, name), 0o644)
     prepared.tokenizer.save_pretrained(part)
     _name_tokenizer(part)
+    _let_read(part)
     sync_all(part)  # the manifest vouches for them, and checkpoints are removed after it
     shutil.rmtree(target, ignore_errors=True)
     os.replace(part, target)
     sync(job.run.path)
+
+
+def _let_read(folder: str) -> None:
+    """Give files the permissions that the umask says: safetensors writes weights for their owner only."""
+    mask = os.umask(0)
+    os.umask(mask)
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        if os.path.isfile(path):
+            os.chmod(path, 0o666 & ~mask)
 
 
 def _name_tokenizer(folder: str) -> None:

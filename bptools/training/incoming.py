@@ -6,13 +6,14 @@ Folders of processes that died are removed by the next one that needs its own: a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 
 from bptools.core.errors import Busy, OutputError
 from bptools.core.locks import Lock, take_lock
 from bptools.core.streams import reason_of
-from bptools.training.run_directory import LOCK
+from bptools.training.run_directory import INCOMING, LOCK
 
 PREFIX = ".incoming-"
 _TRIES = 100  # each is lost only to a process that looks around in the very moment between two calls
@@ -43,7 +44,7 @@ def make_incoming(parent: str, wanted: str | None = None) -> Incoming:
     try:
         os.makedirs(parent, exist_ok=True)
         for name in os.listdir(parent):
-            if name.startswith(PREFIX):
+            if INCOMING.fullmatch(name):
                 _remove_if_dead(os.path.join(parent, name))
         for _ in range(_TRIES):
             made = _claim(os.path.join(parent, f"{PREFIX}{os.getpid()}-{os.urandom(3).hex()}"))
@@ -73,6 +74,11 @@ def _claim(folder: str) -> Incoming | None:
 
 
 def _remove_if_dead(folder: str) -> None:
+    """Remove a folder whose owner died; one without a lock only if nothing is in it."""
+    if not os.path.isfile(os.path.join(folder, LOCK)):
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
+        return
     try:
         lock = take_lock(os.path.join(folder, LOCK), None, f"'{folder}'")
     except (Busy, OutputError):

@@ -16,6 +16,8 @@ from bptools.core.errors import BpError, Exit
 from bptools.training.events import AGAIN, Event, OnEvent, decode
 from bptools.training.run_directory import WORKER_LOG, RunDirectory
 
+_HUNG_UP = 129  # of SIGHUP
+
 
 class ChildError(BpError):
     """What the child failed of, with its exit status."""
@@ -29,7 +31,7 @@ class Interrupted(BpError):
     """The child was asked to stop, saved, and ended."""
 
     def __init__(self, code: int) -> None:
-        super().__init__("terminated" if code == Exit.TERM else "interrupted")
+        super().__init__({Exit.TERM: "terminated", Exit.INT: "interrupted"}.get(code, "hung up"))
         self.exit_code = code
 
 
@@ -67,7 +69,7 @@ def launch(run: RunDirectory, on_event: OnEvent) -> None:
             continue
         if code == 0:
             return
-        if code in (Exit.TERM, Exit.INT) and heard.error is None:
+        if code in (Exit.TERM, Exit.INT, _HUNG_UP) and heard.error is None:
             heard.tell_saved(on_event)
             raise Interrupted(code)
         raise _explained(run, code, heard)

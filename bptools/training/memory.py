@@ -1,6 +1,6 @@
 """Will it fit? Bytes that a training takes, in closed form from the sizes of the model; and what there is.
 
-    need = estimate(preset.shape, settings, bits=16, rows=4, length=1024)
+    need = estimate(preset.shape, settings, device="cuda", rows=4, length=1024)
     need.total, need.weights, need.activations
 
 The closed form knows what a training holds: weights, adapter, gradients, Adam's two moments, activations.
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bptools.training.settings import Settings
 
 _CUDA_CONTEXT = 600 << 20  # bytes of context, kernels and workspace, on recent drivers
+_CGROUP = "/sys/fs/cgroup"
 _LIBRARIES = 1 << 30  # torch and transformers in main memory
 
 
@@ -53,8 +54,9 @@ def estimate(shape: Shape, settings: Settings, *, device: str, rows: int, length
     trained = 12 * all_weights if settings.full else 16 * shape.lora_parameters(settings.rank or 16)
     tokens = rows * length
     # per token and layer, fitted to `exact` of Qwen2.5 0.5B and 3B: products in 16 bits, LoRA's inputs in 32
-    inside = 2 * (8 * shape.hidden_size + 3 * shape.intermediate + 2 * shape.heads * shape.head_dim)
-    inside += 4 * (6 * shape.hidden_size + shape.intermediate)
+    wide = shape.intermediate * shape.experts_used
+    inside = 2 * (8 * shape.hidden_size + 3 * wide + 2 * shape.heads * shape.head_dim)
+    inside += 4 * (6 * shape.hidden_size + wide)
     if not cuda:  # without a fused kernel the attention matrix is there, and products are kept in float32
         inside += 8 * shape.heads * length
     layers = (
@@ -76,18 +78,36 @@ def _free_in_main_memory() -> int:
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             found += [int(line.split()[1]) << 10 for line in file if line.startswith("MemAvailable:")]
-        with open("/sys/fs/cgroup/memory.max", encoding="ascii") as file:
-            limit = file.read().strip()
-        with open("/sys/fs/cgroup/memory.current", encoding="ascii") as file:
-            if limit.isdecimal():
-                found.append(max(0, int(limit) - int(file.read())))
     except (OSError, ValueError):
         pass
+    of_group = _free_in_group(_CGROUP)
+    if of_group is not None:
+        found.append(of_group)
     if found:
         return min(found)
     from bptools.models.devices import main_memory
 
     return main_memory()
+
+
+def _free_in_group(folder: str) -> int | None:
+    """Return the bytes that a container may still take, None without a limit.
+
+    What it has read of files counts as taken there, and is given up where it is needed for something else.
+    """
+    try:
+        with open(os.path.join(folder, "memory.max"), encoding="ascii") as file:
+            limit = int(file.read())  # `max` is none
+        with open(os.path.join(folder, "memory.current"), encoding="ascii") as file:
+            taken = int(file.read())
+    except (OSError, ValueError):
+        return None
+    try:
+        with open(os.path.join(folder, "memory.stat"), encoding="ascii") as file:
+            taken -= sum(int(line.split()[1]) for line in file if line.startswith("inactive_file "))
+    except (OSError, ValueError):
+        pass
+    return max(0, limit - max(0, taken))
 
 
 def _free_on_gpu(index: int) -> int:

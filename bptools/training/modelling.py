@@ -42,9 +42,9 @@ def make_model(job: Job, tokenizer: Any) -> tuple[Any, Any]:
     if settings.full:
         return model, None
     if settings.adapter:
-        from peft import PeftModel
+        from bptools.models.loading import with_adapter
 
-        return PeftModel.from_pretrained(model, settings.adapter, is_trainable=True), None
+        return with_adapter(model, "default", settings.adapter, job.device, trainable=True), None
     return model, lora_config(job, model)
 
 

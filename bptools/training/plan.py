@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 import shutil
@@ -13,10 +12,19 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from bptools import __version__
-from bptools.core.errors import DataError, InputError, OutputError, ReadWriteError, UsageError
-from bptools.core.hashing import sha256_of
+from bptools.core.errors import DataError, OutputError, ReadWriteError, UsageError
 from bptools.training import preflight
-from bptools.training.checking import check_reference, check_settings
+from bptools.training.base_models import (
+    adapter_sha256,
+    base_model,
+    fetch_model,
+    fetch_reference,
+    fetch_template,
+    folder_sha256,
+    identity_of,
+    resolve_revision,
+)
+from bptools.training.checking import check_settings, with_adapters_sizes
 from bptools.training.earlier import recover, set_aside, withdraw
 from bptools.training.incoming import Incoming, make_incoming
 from bptools.training.run_directory import (
@@ -35,8 +43,6 @@ from bptools.training.spool import Spool, Spooled, evaluation_share, fill, only_
 if TYPE_CHECKING:
     from bptools.chat import Options
     from bptools.core.pipeline import Pipeline
-    from bptools.models.names import ModelName
-    from bptools.models.presets import Preset
 
 SMALL = 0.03  # billions of parameters: below, a CPU computes in float32
 
@@ -71,76 +77,6 @@ class Planned:
     scratch: Incoming | None = None  # removed at the end: the place of a dry run
 
 
-def base_model(settings: Settings) -> tuple[dict[str, Any], Preset]:
-    """Return (the model for the plan, the preset that holds for it). A preset needs no network for that.
-
-    Raises InputError, Unavailable, UsageError.
-    """
-    from bptools.models import derive, preset, resolve
-    from bptools.models.folders import read_config
-    from bptools.models.hub import fetch
-
-    if settings.method == "pretrain":
-        return {
-            "kind": "none",
-            "name": "scratch",
-            "shown": "scratch",
-            "path": None,
-            "revision": None,
-        }, preset("nano", settings.style)
-    name = resolve(settings.model, settings.revision)
-    if settings.trust_remote_code and not (settings.revision or name.kind != "hub"):
-        raise UsageError("--trust-remote-code runs code of the hub; pin it with --revision COMMIT")
-    if name.preset is not None:
-        found = preset(name.preset, settings.style)
-    else:
-        found = derive(read_config(fetch(name, "config")), style=settings.style)
-    model = {"kind": name.kind, "name": name.name, "shown": name.shown, "path": None, "revision": None}
-    return model, found
-
-
-def resolve_revision(settings: Settings, model: dict[str, Any]) -> None:
-    """Put the commit of a hub model into the plan's entry. Raises Unavailable where the hub is away."""
-    from bptools.models.hub import resolved_revision
-
-    if model["kind"] == "hub":
-        model["revision"] = resolved_revision(_name_of(settings))
-
-
-def fetch_model(settings: Settings, model: dict[str, Any]) -> None:
-    """Put the folder of the model, and what identifies it, into the plan's entry; downloads if need be."""
-    from bptools.models.hub import fetch
-
-    if model["kind"] == "none":
-        return
-    model["path"] = os.path.abspath(fetch(_name_of(settings)))  # of the commit that was resolved before
-    if model["kind"] != "hub":
-        model["sha256"] = folder_sha256(model["path"])
-
-
-def _name_of(settings: Settings) -> ModelName:
-    from bptools.models import resolve
-
-    return resolve(settings.model, settings.revision)
-
-
-def folder_sha256(folder: str) -> str:
-    """Return a hash that tells models apart: of all small files, and of the sizes and headers of weights."""
-    digest = hashlib.sha256()
-    for name in sorted(os.listdir(folder)):
-        path = os.path.join(folder, name)
-        if name.startswith((".", "README")) or not os.path.isfile(path):
-            continue
-        size = os.path.getsize(path)
-        digest.update(f"{name}\0{size}\0".encode())
-        with open(path, "rb") as file:
-            digest.update(file.read(1 << 20))
-            if size > 2 << 20:
-                file.seek(size - (1 << 20))
-                digest.update(file.read())
-    return digest.hexdigest()
-
-
 def make_plan(
     settings: Settings,
     request: Request,
@@ -155,21 +91,23 @@ def make_plan(
     """
     preflight.check_packages(settings)
     check_settings(settings)
+    settings = with_adapters_sizes(settings)
     model, preset = base_model(settings)
     if settings.checkpointing is None:
         settings = replace(settings, checkpointing=preflight.likely_device(settings) != "cpu")
-    quant, why = settings.quant, ""
-    if quant is None:
+    asked, why = settings.quant, ""
+    if asked is None:
         quant, why = preflight.choose_quant(settings, preset)
         settings = replace(settings, quant=quant)
     if settings.method != "pretrain":  # before the records: they may come from a pipe of hours
         preflight.check_memory(settings, preset, model["shown"])
     resolve_revision(settings, model)
+    template = fetch_template(settings)
     pipe.intake.hashing = True
     if evaluation is not None:
         evaluation.intake.hashing = True
     parent = os.path.dirname(os.path.abspath(request.path)) if request.path else request.runs
-    incoming = make_incoming(parent, request.path)
+    incoming = _incoming(parent, request)
     folder = incoming.path
     planned: Planned | None = None
     try:
@@ -181,7 +119,10 @@ def make_plan(
         settings, reasons = complete(settings, preset, settings.method or "sft", spooled.records)
         if why:
             reasons["quant"] = why
-        plan: dict[str, Any] = {"small": preset.parameters < SMALL}
+        recipe = settings.recipe() | {"quant": asked}  # not what the memory that is free now makes of it
+        if template is not None:
+            recipe["chat_template"] = template
+        plan: dict[str, Any] = {"small": preset.parameters < SMALL, "recipe": recipe}
         if settings.method != "pretrain":
             plan["memory"] = preflight.check_memory(settings, preset, model["shown"])
         preflight.check_disk(settings, preset, spooled.bytes, folder, request.option)
@@ -194,6 +135,16 @@ def make_plan(
     finally:
         if planned is None or planned.scratch is None:
             incoming.remove()
+
+
+def _incoming(parent: str, request: Request) -> Incoming:
+    """Make the folder for the records beside the run, or in it where nothing can be made beside it."""
+    try:
+        return make_incoming(parent, request.path)
+    except OutputError:
+        if not request.path or not os.path.isdir(request.path):
+            raise
+        return make_incoming(request.path, request.path)
 
 
 def _of_the_place(message: str, folder: str, request: Request) -> str:
@@ -255,15 +206,14 @@ def _place(
     decided: dict[str, Any],
     incoming: Incoming,
 ) -> Planned:
-    recipe = settings.recipe() | {"model": _identity(model)}
+    recipe = decided["recipe"]
+    recipe["model"] = identity_of(model)
     if settings.adapter:
-        recipe["adapter"] = _adapter_sha256(settings.adapter)
-    if os.path.isfile(settings.chat_template):
-        recipe["chat_template"] = sha256_of(settings.chat_template)
+        recipe["adapter"] = adapter_sha256(settings.adapter)
     if settings.tokenizer and os.path.isdir(settings.tokenizer):
         recipe["tokenizer"] = folder_sha256(settings.tokenizer)
     if settings.ref_model:
-        decided["reference"] = _reference(settings)
+        decided["reference"] = fetch_reference(settings)
         recipe["reference"] = folder_sha256(decided["reference"])
     identity = run_id(recipe, spooled.records_sha256, spooled.evaluation_sha256 or None)
     run = RunDirectory(request.path or os.path.join(request.runs, run_name(model["shown"], identity)))
@@ -271,7 +221,6 @@ def _place(
         "id": identity,
         "settings": settings.as_json(),
         **decided,
-        "recipe": recipe,
         "model": model,
         "result": "model" if settings.full or settings.method == "pretrain" else "adapter",
         "records": spooled.records,
@@ -299,6 +248,9 @@ def _place(
         if not request.fresh:
             if earlier is not None and _finished(run, earlier, plan):
                 return Planned(run, earlier, True)
+            if earlier is not None:  # another run may have left the GPU since
+                plan["settings"]["quant"] = earlier["settings"]["quant"]
+                plan["reasons"]["quant"] = earlier["reasons"].get("quant", "given")
         else:
             set_aside(run)
         new = earlier is None or request.fresh
@@ -339,31 +291,6 @@ def _move(source: str, target: str) -> None:
         shutil.copyfile(source, target + ".part")
         os.replace(target + ".part", target)
         os.unlink(source)
-
-
-def _reference(settings: Settings) -> str:
-    from bptools.models import fetch, resolve
-
-    check_reference(settings)
-    return os.path.abspath(fetch(resolve(settings.ref_model or "")))
-
-
-def _identity(model: dict[str, Any]) -> str:
-    if model["kind"] == "hub":
-        return f"{model['name']}@{model['revision']}"
-    return str(model.get("sha256") or model["name"])
-
-
-def _adapter_sha256(folder: str) -> str:
-    try:
-        return "".join(
-            sha256_of(os.path.join(folder, name))
-            for name in ("adapter_model.safetensors", "adapter_config.json")
-        )
-    except OSError:
-        raise InputError(
-            f"--adapter '{folder}' is no adapter: there is no adapter_model.safetensors in it"
-        ) from None
 
 
 def difference(earlier: dict[str, Any], now: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from bptools.core.errors import DataError
 from bptools.training.job import Job
-from bptools.training.rows import IGNORED, Counts, RowMaker, read_records, write_rows
+from bptools.training.rows import IGNORED, Counts, NothingLeft, RowMaker, read_records, write_rows
 from bptools.training.run_directory import EVALUATION, PLACES, RECORDS, ROWS
 
 _SHOWN_CHARACTERS = 2_000
@@ -57,9 +57,12 @@ def _rows(job: Job) -> Prepared:
         counts[part] = maker.counts
         try:
             write_rows(arrow, maker.rows(read_records(path)))
-        except DataError:
+        except NothingLeft:
             if part == "train":
                 raise DataError(_why_none(maker.counts, settings.max_length or 0)) from None
+        if part == "eval" and maker.counts.refused:
+            job.emit("note", message=f"of the records held out {_refused(maker.counts)}")
+        if not maker.counts.rows:
             continue
         parts[part] = Dataset.from_file(arrow)
     train, per_step = parts["train"], settings.batch_size or 1
@@ -126,7 +129,13 @@ def _why_none(counts: Counts, length: int) -> str:
     )
     if counts.untrained:
         said.append(f"{counts.untrained} have no token that is learnt (no assistant turn within reach?)")
+    if counts.refused:
+        said.append(_refused(counts))
     return f"none of {counts.records} records is left to train on: {'; '.join(said)}"
+
+
+def _refused(counts: Counts) -> str:
+    return f"{counts.refused} cannot be rendered ({counts.refusal})"
 
 
 def facts(job: Job, prepared: Prepared) -> dict[str, Any]:
@@ -141,6 +150,7 @@ def facts(job: Job, prepared: Prepared) -> dict[str, Any]:
         "dtype": job.dtype,
         "evaluation": 0 if prepared.evaluation is None else len(prepared.evaluation),
         "untrained_places": places(job, counts.untrained_at),
+        "refused_places": places(job, counts.refused_at),
     }
     if job.settings.method == "pretrain":
         said["vocabulary"] = len(prepared.tokenizer)

@@ -88,17 +88,10 @@ def _first_bytes(texts: Iterable[str], most: int) -> Iterator[str]:
 def build_model(tokenizer: Any, config: dict[str, Any] | None, seed: int) -> Any:
     """Return a causal LM with random weights for a tokenizer. Raises ConfigError for what is no config."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    values = {**CONFIG, **(config or {})}
-    values.update(
-        vocab_size=len(tokenizer),
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=None,
-    )
+    made = make_config(tokenizer, config)
     try:
-        made = AutoConfig.for_model(values.pop("model_type"), **values)
         torch.manual_seed(seed)
         model = AutoModelForCausalLM.from_config(made)
     except (KeyError, TypeError, ValueError) as error:
@@ -109,6 +102,23 @@ def build_model(tokenizer: Any, config: dict[str, Any] | None, seed: int) -> Any
     model.generation_config.eos_token_id = [tokenizer.eos_token_id, tokenizer.pad_token_id]
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model
+
+
+def make_config(tokenizer: Any, config: dict[str, Any] | None) -> Any:
+    """Return the configuration of a model for a tokenizer. Raises ConfigError for what is none."""
+    from transformers import AutoConfig
+
+    values = {**CONFIG, **(config or {})}
+    values.update(
+        vocab_size=len(tokenizer),
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+    )
+    try:
+        return AutoConfig.for_model(values.pop("model_type"), **values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"--model-config: {' '.join(str(error).split())}") from None
 
 
 def _scale_residuals(model: Any) -> None:

@@ -33,9 +33,7 @@ def prunable(runs: list[Run], wanted: Pruning, now: float | None = None) -> list
     `keep` counts those that the other conditions leave: with `unfinished`, 1 keeps the newest unfinished.
     """
     now = time.time() if now is None else now
-    states = (
-        ("unfinished", "dry-run") if wanted.unfinished else ("finished", "unfinished", "dry-run", "damaged")
-    )
+    states = ("unfinished",) if wanted.unfinished else ("finished", "unfinished", "damaged")
     found = [run for run in runs if run.state in states and is_run(run.path)]
     found = found[wanted.keep or 0 :]
     return [run for run in found if wanted.older_than is None or now - run.time > wanted.older_than]
@@ -51,7 +49,7 @@ def remove(run: Run) -> None:
     try:
         if not is_run(run.path):
             raise OutputError(f"'{run.path}' is no run any more; it stays")
-        if run.state in ("unfinished", "dry-run") and os.path.exists(directory.file(MANIFEST)):
+        if run.state == "unfinished" and os.path.exists(directory.file(MANIFEST)):
             raise Busy(f"the run '{run.path}' was finished meanwhile; it stays")
         names = [name for name in os.listdir(run.path) if name != LOCK]
         for name in sorted(names, key=lambda name: (name != MANIFEST, name == PLAN)):

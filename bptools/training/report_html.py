@@ -224,6 +224,8 @@ def _data(plan: dict[str, Any], events: list[dict[str, Any]]) -> str:
         ("left out as too long", facts.get("too_long")),
         ("left out without a learnt token", facts.get("untrained")),
         ("the first of these", facts.get("untrained_places") or None),
+        ("left out, refused by the chat template", facts.get("refused")),
+        ("what it says", facts.get("refusal")),
         ("truncated", facts.get("truncated")),
         ("split", facts.get("split")),
         ("chat template", facts.get("template")),

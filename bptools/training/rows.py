@@ -28,6 +28,10 @@ Record = dict[str, Any]
 Row = dict[str, Any]
 
 
+class NothingLeft(DataError):
+    """No record became a row."""
+
+
 @dataclass
 class Counts:
     """What became of the records."""
@@ -42,14 +46,16 @@ class Counts:
     too_long: int = 0  # records left out for their length
     untrained: int = 0  # records left out because no token of theirs is learnt
     untrained_at: list[int] = field(default_factory=list)  # the first of them, by number from 0
+    refused: int = 0  # records left out because the chat template refuses them
+    refused_at: list[int] = field(default_factory=list)
+    refusal: str = ""  # what it said of the first one
 
     def see(self, row: Row) -> None:
         """Count a row of tokens that will be trained on."""
-        length = row_length(row)
         self.rows += 1
-        self.tokens += length
+        self.tokens += row_tokens(row)
         self.trained += trained_tokens(row)
-        self.longest = max(self.longest, length)
+        self.longest = max(self.longest, row_length(row))
 
     @property
     def share(self) -> float:
@@ -63,6 +69,13 @@ def row_length(row: Row) -> int:
         return len(row["input_ids"])
     sides = [row[name] for name in ("chosen_ids", "rejected_ids", "completion_ids") if name in row]
     return int(len(row["prompt_ids"]) + max(map(len, sides)))
+
+
+def row_tokens(row: Row) -> int:
+    """Return the tokens that the model reads of a row: of a preference both sides, each with its prompt."""
+    if "rejected_ids" in row:
+        return int(2 * len(row["prompt_ids"]) + len(row["chosen_ids"]) + len(row["rejected_ids"]))
+    return row_length(row)
 
 
 def trained_tokens(row: Row) -> int:
@@ -91,13 +104,25 @@ class RowMaker:
         }[settings.method or "sft"]
 
     def rows(self, records: Iterable[Record]) -> Iterator[Row]:
-        """Yield the rows of all records in order."""
+        """Yield the rows of all records in order; what the chat template refuses is left out."""
         counts = self.counts
         for number, record in enumerate(records):
             counts.records += 1
-            for row in self._make(number, record):
+            try:
+                made = self._make(number, record)
+            except DataError as error:
+                self._refuse(number, str(error))
+                continue
+            for row in made:
                 counts.see(row)
                 yield row
+
+    def _refuse(self, number: int, why: str) -> None:
+        counts = self.counts
+        counts.refused += 1
+        counts.refusal = counts.refusal or why
+        if len(counts.refused_at) < _MOST_NAMED:
+            counts.refused_at.append(number)
 
     def _chat(self, number: int, record: Record) -> list[Row]:
         ids, trained = self._renderer.encode_chat(record["messages"], record.get("tools"))
@@ -190,7 +215,7 @@ def read_records(path: str) -> Iterator[Record]:
 
 
 def write_rows(path: str, rows: Iterable[Row]) -> None:
-    """Write rows as an Arrow stream, a batch at a time. Raises DataError if there is none."""
+    """Write rows as an Arrow stream, a batch at a time. Raises NothingLeft if there is none."""
     import pyarrow as pa
 
     writer: Any = None
@@ -215,7 +240,7 @@ def write_rows(path: str, rows: Iterable[Row]) -> None:
         if batch:
             flush()
         if writer is None:
-            raise DataError("no record is left to train on; --dry-run shows why each was left out")
+            raise NothingLeft("no record is left to train on; --dry-run shows why each was left out")
         writer.close()
 
 

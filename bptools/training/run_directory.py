@@ -45,13 +45,17 @@ TENSORBOARD = "tensorboard"
 LOCK = ".lock"
 STATE = "state.json"
 EARLIER = ".earlier"  # the run that --fresh replaces, until the new one has made a step; see earlier.py
+INCOMING = re.compile(r"\.incoming-\d+-[0-9a-f]{6}")  # records that have no run yet; see incoming.py
+GONE = ".gone"  # earlier runs that are being removed
 LATEST = "latest"  # beside the runs: leads to the last one that was finished
 OURS = {
     PLAN, MANIFEST, RESULT, RECORDS, EVALUATION, PLACES, METRICS, EVENTS, WORKER_LOG, ROWS, CHECKPOINTS,
     TENSORBOARD, STATE, LOCK, "adapter", "model", "adapter.part", "model.part", "loss.png", "report.html",
-    EARLIER, EARLIER + ".part",
+    EARLIER, EARLIER + ".part", GONE,
 }  # fmt: skip
 """What a run writes into its directory; nothing else there is ever touched."""
+WORKSPACE = (ROWS, CHECKPOINTS, PLACES, RESULT)
+"""What only an unfinished run needs."""
 _LISTED = {"bytes", "sha256"}
 
 
@@ -93,7 +97,8 @@ class RunDirectory:
             return False
         if any(RunDirectory(self.file(EARLIER + end)).read(PLAN) for end in ("", ".part")):
             return False  # kill -9 while it was set aside
-        return any(name not in (LOCK, WORKER_LOG) for name in os.listdir(self.path))
+        names = set(os.listdir(self.path)) - {LOCK, WORKER_LOG, GONE}
+        return not all(map(INCOMING.fullmatch, names))
 
     def release(self) -> None:
         """Let others in."""
@@ -163,10 +168,10 @@ class RunDirectory:
 
     def remove_workspace(self) -> None:
         """Remove what only an unfinished run needs."""
-        for name in (ROWS, CHECKPOINTS):
-            shutil.rmtree(self.file(name), ignore_errors=True)
-        for name in (RESULT, PLACES):
-            if os.path.exists(self.file(name)):
+        for name in WORKSPACE:
+            if os.path.isdir(self.file(name)):
+                shutil.rmtree(self.file(name), ignore_errors=True)
+            elif os.path.exists(self.file(name)):
                 os.unlink(self.file(name))
 
     def point_latest(self) -> None:

@@ -30,7 +30,7 @@ _MODEL = ("name", "revision", "sha256")
 
 @dataclass
 class Run:
-    """One run. `state` is finished, running, unfinished, dry-run (`bp-train -n`) or damaged; losses are nats.
+    """One run. `state` is finished, running, unfinished or damaged; losses are nats.
 
     `step` is the last step done of `steps`; `final_loss` is that step's. `time` is when the run last wrote
     something, in seconds of the epoch; `size` counts all bytes in its directory.
@@ -101,7 +101,7 @@ def read_run(path: str) -> Run:
     if plan is None or not _text(plan.get("id")):
         return Run(path, name, "damaged", f"{PLAN} cannot be read", size=_size(path), time=_time(path))
     manifest = run.read(MANIFEST)
-    state, detail = _state(run, plan, manifest)
+    state, detail = _state(run, manifest)
     last, events = _last_line(run.file(METRICS)), read_lines(run.file(EVENTS))
     result = _table(manifest, "result")
     step = _whole(result.get("steps")) or _whole(last.get("step")) or 0
@@ -126,13 +126,13 @@ def read_run(path: str) -> Run:
     )
 
 
-def _state(run: RunDirectory, plan: dict[str, Any], manifest: dict[str, Any] | None) -> tuple[str, str]:
+def _state(run: RunDirectory, manifest: dict[str, Any] | None) -> tuple[str, str]:
     if manifest is None and is_held(run.path):
         return "running", ""
     if manifest is None and os.path.exists(run.file(MANIFEST)):
         return "damaged", f"{MANIFEST} cannot be read"
     if manifest is None:
-        return ("dry-run" if plan.get("dry_run") is True else "unfinished"), ""
+        return "unfinished", ""
     if run.finished():
         return "finished", ""
     return "damaged", f"files that {MANIFEST} names are missing or changed"

@@ -55,23 +55,23 @@ class Teller:
         self._line = "bp-train: loading the model"
         say = self._messages.info
         left = [
-            f"{event[name]} {words}"
+            f"{event[name]} {words}{_places(event, name)}"
             for name, words in (
                 ("too_long", "left out as too long"),
                 ("untrained", "left out without a learnt token"),
+                ("refused", "left out, refused by the chat template"),
                 ("truncated", "truncated"),
                 ("split", "split"),
             )
-            if event[name]
+            if event.get(name)
         ]
-        if event["untrained_places"]:
-            shown = ", ".join(event["untrained_places"][:5])
-            left[-1] += f" ({shown}{', ...' if event['untrained'] > 5 else ''})"
         left_out = f"; {', '.join(left)}" if left else ""
         say(
             f"{counted(event['rows'], 'row')}, {counted(event['tokens'], 'token')}, "
             f"{event['share']:.0%} of them learnt, the longest row {event['longest']}{left_out}"
         )
+        if event.get("refusal"):
+            self._messages.warn(str(event["refusal"]))
         ends = repr(event["turn_end"])
         say(f"chat template: {event['template']}, turns end in {ends}; {event['device']}, {event['dtype']}")
         for name in event["missing"]:
@@ -150,6 +150,12 @@ class Teller:
             )
             said.append(f"evaluation loss {before}{event['eval_loss']:.4f}")
         self._messages.info(", ".join(said))
+
+
+def _places(event: Event, name: str) -> str:
+    """Return where the first records are that were left out for a reason, in brackets."""
+    places = event.get(f"{name}_places") or []
+    return f" ({', '.join(places[:5])}{', ...' if event[name] > 5 else ''})" if places else ""
 
 
 def duration(seconds: float) -> str:

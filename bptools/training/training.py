@@ -22,7 +22,16 @@ from bptools.training.earlier import forget, withdraw
 from bptools.training.events import Event, OnEvent, encode
 from bptools.training.launching import launch
 from bptools.training.plan import Planned, Request, make_plan
-from bptools.training.run_directory import EVENTS, MANIFEST, METRICS, RESULT, RunDirectory, listing, sync
+from bptools.training.run_directory import (
+    EVENTS,
+    MANIFEST,
+    METRICS,
+    RESULT,
+    WORKSPACE,
+    RunDirectory,
+    listing,
+    sync,
+)
 from bptools.training.settings import Settings
 
 
@@ -90,6 +99,8 @@ def carry_out(planned: Planned, on_event: OnEvent) -> None:
     run = planned.run
     try:
         if planned.finished:
+            if any(os.path.exists(run.file(name)) for name in WORKSPACE):  # the end was cut off
+                settle(run, run.read(MANIFEST) or {}, bool(planned.plan.get("latest")))
             return
         if run.read(RESULT) is None or planned.plan["dry_run"]:
             _launch(planned, on_event)
@@ -156,11 +167,16 @@ def finish(run: RunDirectory, plan: dict[str, Any]) -> None:
         sync(run.file(name))
     run.write(MANIFEST, manifest)
     sync(run.path)
+    settle(run, manifest, bool(plan.get("latest")))
+
+
+def settle(run: RunDirectory, manifest: dict[str, Any], latest: bool) -> None:
+    """Do what is left once the manifest is there; the workspace goes last, which says that it was done."""
     leave_in_ledger(manifest)
     forget(run)
-    run.remove_workspace()
-    if plan.get("latest"):
+    if latest:
         run.point_latest()
+    run.remove_workspace()
 
 
 def packages() -> dict[str, str]:

@@ -1,7 +1,7 @@
 """When something is due: every 500 steps, or at steps 100 and 500; always at the last one.
 
-parse_trigger("500", steps=1000)(500, last=False)        # True
-parse_trigger("at:100,500", steps=1000)(250, last=False) # False
+parse_trigger("500", "--eval-every")(500, False)           # True
+parse_trigger("at:100,500", "--eval-every")(250, False)    # False
 """
 
 from __future__ import annotations

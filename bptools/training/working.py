@@ -17,6 +17,7 @@ from bptools.training.modelling import make_model, parameter_counts
 from bptools.training.preparing import Prepared, prepare
 from bptools.training.rows import row_length
 from bptools.training.run_directory import CHECKPOINTS, METRICS, RESULT, STATE, TENSORBOARD
+from bptools.training.sample_answers import Sampler
 from bptools.training.settings import Settings
 from bptools.training.triggers import parse_trigger, spaced
 from bptools.training.watching import Watch, as_callback
@@ -46,7 +47,7 @@ def work(job: Job) -> int:
     if job.device == "cpu" and not job.plan.get("small"):
         _say_hours(job, prepared, trainer, steps)
     watch.trainer = trainer
-    sampler = finishing.Sampler(job, prepared)
+    sampler = Sampler(job, prepared)
     watch.on_eval = lambda step: sampler.at(step, trainer.accelerator.unwrap_model(trainer.model))
     trainer.add_callback(as_callback(watch))
     start = _resume(job, watch, micro)

@@ -17,6 +17,7 @@ import pytest
 
 from bptools.commands.generate import app
 from bptools.core.cli import call
+from bptools.core.errors import DataError
 from bptools.models.generating import Generator
 from bptools.models.loading import load_model, load_tokenizer
 from bptools.models.rendering import Renderer
@@ -325,3 +326,34 @@ def test_ctrl_c_stops_an_answer_and_then_the_conversation(tmp_path: Path) -> Non
     time.sleep(1)  # readline misses a signal that comes between its prompt and its wait
     os.killpg(terminal.process.pid, 2)
     assert terminal.process.wait(30) == 130
+
+
+def test_a_check_of_records_that_were_all_dropped_has_no_answer(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lone = lines({"messages": [{"role": "assistant", "content": "four"}]})
+    found = generate(tmp_path, lone, "--score", "exact", "--check", "match>.5", "--tag", code=65)
+    assert len(found) == 1
+    assert "no record has an answer to compare with" in capfd.readouterr().err
+
+
+def test_a_conversation_forgets_its_oldest_turns_when_the_context_is_full() -> None:
+    from bptools.models.conversing import _fitting
+
+    class Words:
+        context = 40
+
+        def encode(self, messages: list[dict[str, str]]) -> list[int]:
+            return [1] * sum(len(message["content"].split()) for message in messages)
+
+    def turn(role: str, words: int) -> dict[str, str]:
+        return {"role": role, "content": "word " * words}
+
+    system, question = turn("system", 5), turn("user", 10)
+    old = [turn("user", 10), turn("assistant", 10)]
+    assert _fitting(Words(), [system, question], 1, 512) == [system, question]
+    assert _fitting(Words(), [system, *old, question], 1, 5) == [system, *old, question]
+    assert _fitting(Words(), [system, *old, question], 1, 512) == [system, question], "no room for an answer"
+    assert _fitting(Words(), [turn("user", 39)], 0, 512) == [turn("user", 39)]
+    with pytest.raises(DataError, match="45 tokens are more than the model's context of 40"):
+        _fitting(Words(), [system, *old, turn("user", 40)], 1, 512)

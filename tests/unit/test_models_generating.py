@@ -367,6 +367,7 @@ def test_four_bit_layers_lose_the_kernel_without_a_gradient() -> None:
         ("regex", "It is 42.", r"\b4\d\b", True),
         ("regex", "It is 52.", r"\b4\d\b", False),
         ("regex", "x", "(", None),
+        ("regex", "x", "x{99999999999}", None),
     ],
 )
 def test_a_match_is_what_the_page_says(how: Any, answer: str, reference: str, expected: bool | None) -> None:

@@ -22,7 +22,7 @@ from bptools.core.errors import BpError
 from bptools.models import fetch, resolve, resolved_revision
 try:
     model = resolve(sys.argv[1], sys.argv[3] or None)
-    folder = fetch(model, sys.argv[2])
+    folder = fetch(model, sys.argv[2], code="TRUSTED" in os.environ)
     print(json.dumps([resolved_revision(model), sorted(os.listdir(folder)), folder]))
 except BpError as error:
     print(json.dumps([error.exit_code, str(error)]))
@@ -85,6 +85,9 @@ def test_a_preset_is_fetched_without_pickles_and_code_and_kept(tmp_path: Path) -
             len([line for line in hub.requests if "model.safetensors" in line and line.startswith("GET")])
             == before
         )
+        trusted, _ = ask(hub.url, tmp_path, "qwen0.5b", TRUSTED="1")
+        assert set(trusted[1]) - set(files) == {"modeling_evil.py"}
+    files = trusted[1]  # the folder is the same
     gone, _ = ask(hub.url, tmp_path, "qwen0.5b")  # the hub is down, the cache is not
     assert gone == [commit, files, folder]
     offline, _ = ask(hub.url, tmp_path, "qwen0.5b", HF_HUB_OFFLINE="1")

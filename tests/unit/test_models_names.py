@@ -204,3 +204,39 @@ def test_threads_are_the_cores_less_the_load(monkeypatch: pytest.MonkeyPatch) ->
     for load, threads in [(0.2, 8), (3.4, 5), (50.0, 1)]:
         monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0.0, 0.0))
         assert cpu_threads() == threads
+
+
+def test_a_mixture_of_experts_is_as_large_as_all_of_them() -> None:
+    config = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+              "head_dim": 16, "vocab_size": 100, "intermediate_size": 256}  # fmt: skip
+    attention = 2 * 64 * 16 * 2 * (4 + 2)
+    dense = derive(config).shape
+    assert dense.linear_parameters == dense.computed_parameters == attention + 2 * 3 * 64 * 256
+    shape = derive({**config, "num_experts": 8, "moe_intermediate_size": 32, "num_experts_per_tok": 2}).shape
+    assert shape.linear_parameters == attention + 2 * 3 * 64 * 32 * 8
+    assert shape.computed_parameters == attention + 2 * 3 * 64 * 32 * 2
+    mixtral = derive({**config, "num_local_experts": 8}).shape
+    assert mixtral.linear_parameters == attention + 2 * 3 * 64 * 256 * 8
+
+
+def test_the_base_is_what_adapters_name_with_its_revision(tmp_path: Path) -> None:
+    from bptools.models.contenders import Contenders
+
+    def named(name: str, **base: str) -> str:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "adapter_model.safetensors").touch()
+        (folder / "adapter_config.json").write_text(json.dumps(base))
+        return str(folder)
+
+    first = named("a", base_model_name_or_path="owner/name", revision="abc")
+    second = named("b", base_model_name_or_path="owner/name", revision="def")
+    assert Contenders([], [first]).models == [ModelName("hub", "owner/name", "abc")]
+    assert Contenders([], [first], "v2").models == [ModelName("hub", "owner/name", "v2")]
+    assert Contenders(["owner/name"], [first]).models == [ModelName("hub", "owner/name")]
+    with pytest.raises(UsageError, match=r"different revisions of 'owner/name' \(abc, def\)"):
+        Contenders([], [first, second])
+    gone = named("c", base_model_name_or_path="/gone/lib/site-packages/bptools/models/nano")
+    assert Contenders([], [gone]).models == [ModelName("nano", "nano", preset="nano")]
+    with pytest.raises(InputError, match="no model '/gone/nano'"):
+        resolve("/gone/nano")

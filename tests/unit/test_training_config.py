@@ -232,6 +232,8 @@ def test_a_later_file_wins_under_any_name() -> None:
         ("validation_step_trigger: 0", "a whole number from 1"),
         ("load_in_4bit: perhaps", "true or false"),
         ("micro_batch_size: many", "a number"),
+        ("micro_batch_size: .inf", "a number"),
+        ("{lora_r: .nan, micro_batch_size: .nan}", "micro_batch_size: NaN: a number"),
         ("{sft: {learning_rate: 1}, dpo: {learning_rate: 2}}", "sft and dpo are 2 trainings; choose with method: sft"),
         ("datasets: [{type: alpaca}]", "a list of {path: NAME}"),
     ],

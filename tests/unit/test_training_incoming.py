@@ -42,7 +42,7 @@ def test_what_a_dead_process_left_is_removed(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], env={"PYTHONPATH": str(ROOT)})
     assert done.returncode == 9
     assert len(folders(tmp_path)) == 1
-    (tmp_path / f"{PREFIX}1-aa").mkdir()  # and of one that died before its lock
+    (tmp_path / f"{PREFIX}1-0000aa").mkdir()  # and of one that died before its lock
     made = make_incoming(str(tmp_path))
     assert folders(tmp_path) == [os.path.basename(made.path)]
     made.remove()
@@ -143,3 +143,39 @@ def test_a_run_that_starts_while_another_one_reads(tmp_path: Path, monkeypatch: 
         assert len((run.path / "records.jsonl").read_text().split("\n")) == count + 1
         run.planned.run.release()
     assert folders(tmp_path / "runs") == []
+
+
+def test_only_what_is_surely_ours_is_removed(tmp_path: Path) -> None:
+    """A folder of a like name, and one with files but without our lock, belong to somebody else."""
+    for name in (f"{PREFIX}mail", f"{PREFIX}1-0000aa-old", f"{PREFIX}1-0000ab"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "precious").touch()
+    before = folders(tmp_path)
+    make_incoming(str(tmp_path)).remove()
+    assert folders(tmp_path) == before
+
+
+def test_a_directory_that_can_be_written_in_one_that_cannot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("trl")
+    from tests.tiny import shared_model
+    from tests.training_runs import Run, write_records
+
+    real = os.mkdir
+
+    def mkdir(path: str, *more: Any) -> None:
+        if os.path.dirname(path) == str(tmp_path / "root"):
+            raise PermissionError(13, "Permission denied", path)
+        real(path, *more)
+
+    out = tmp_path / "root" / "out"
+    out.mkdir(parents=True)
+    monkeypatch.setattr(incoming.os, "mkdir", mkdir)
+    source = write_records(tmp_path / "a.jsonl", "chat", 12)
+    run = Run(source, tmp_path / "root", name="out", model=shared_model(), eval_split="0")
+    run.planned.run.release()
+    assert folders(out) == []
+    assert (out / "records.jsonl").exists()
+    with pytest.raises(OutputError, match="cannot create"):
+        Run(source, tmp_path / "root", name="other", model=shared_model(), eval_split="0")

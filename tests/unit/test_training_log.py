@@ -47,8 +47,9 @@ def test_nobody_is_told_by_default(tmp_path: Path, shape: str, method: str) -> N
     from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
     source = write_records(tmp_path / "data.jsonl", shape, 24)
-    more = {"vocabulary": 300, "max_length": 16} if method == "pretrain" else {}
-    run = Run(source, tmp_path / "runs", model=shared_model(), method=method, **{**SETTINGS, **more})
+    base = {"model": shared_model()}
+    more = {"vocabulary": 300, "max_length": 16} if method == "pretrain" else base
+    run = Run(source, tmp_path / "runs", method=method, **{**SETTINGS, **more})
     assert run.planned.plan["settings"]["log"] == ()
     trainer = trainer_of(run)
     assert trainer.args.report_to == []

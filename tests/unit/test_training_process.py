@@ -28,13 +28,14 @@ OPTIONS = ["--device", "cpu", "--threads", "1", "--samples", "0", "--max-length"
            "--learning-rate", "5e-3", "--dropout", "0.1"]  # fmt: skip
 
 
-def start(folder: Path, *options: str, **more: str) -> subprocess.Popen[bytes]:
+def start(folder: Path, *options: str, group: bool = False, **more: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, PROGRAM, *OPTIONS, *options],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=folder,
+        start_new_session=group,
         env={**environment(str(folder)), **more},
     )
 
@@ -125,21 +126,31 @@ def orphans() -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves(tmp_path: Path, chats: str, number: int, code: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "group"),
+    [
+        (signal.SIGTERM, 143, False),
+        (signal.SIGINT, 130, False),
+        (signal.SIGTERM, 143, True),  # as systemd and scancel send it
+        (signal.SIGHUP, 129, True),
+    ],
+)
+def test_a_signal_saves(tmp_path: Path, chats: str, number: int, code: int, group: bool) -> None:
     options = ["--model", shared_model(), "--epochs", "3", "--save-every", "1000", chats, "-o", "run"]
-    process = start(tmp_path, *options)
+    process = start(tmp_path, *options, group=group)
     path = tmp_path / "run" / "metrics.jsonl"
     while not (path.exists() and path.read_bytes().count(b"\n") >= 3):
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
-    process.send_signal(number)
+    os.killpg(process.pid, number) if group else process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (code, b""), err
     assert b"Traceback" not in err
     saved, ended = err.decode().split("\n")[-3:-1]
     assert re.fullmatch(r"bp-train: saved at step \d+ of \d+; the same line goes on", saved), err
-    assert ended == ("bp-train: terminated" if code == 143 else "bp-train: interrupted")
+    assert (
+        ended == {129: "bp-train: hung up", 130: "bp-train: interrupted", 143: "bp-train: terminated"}[code]
+    )
     code, out_text, err_text = run(tmp_path, *options)
     assert (code, out_text) == (0, "run/adapter\n"), err_text
     assert "going on from step" in err_text

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bptools.core.errors import DataError, OutputError, UsageError
+from bptools.core.messages import Messages
 from bptools.training.rows import IGNORED, RowMaker
 from bptools.training.run_directory import sha256_of
 from bptools.training.settings import Settings
@@ -17,6 +18,19 @@ from tests.tiny import shared_model
 from tests.training_runs import Run, write_records
 
 pytest.importorskip("transformers")
+
+
+class Told(Messages):
+    """Keeps what is said."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.lines: list[str] = []
+
+    def info(self, text: str) -> None:
+        self.lines.append(text)
+
+    warn = info
 
 
 def turn(role: str, content: str, **more: Any) -> dict[str, Any]:
@@ -190,3 +204,49 @@ def test_shares_that_are_none(text: str) -> None:
 
     with pytest.raises(UsageError, match="--eval-split"):
         evaluation_share(text)
+
+
+REFUSING = (
+    "{%- if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{%- endif %}"
+)
+
+
+def test_a_record_that_the_template_refuses_is_left_out_and_named(tmp_path: Path) -> None:
+    from bptools.training.preparing import prepare
+    from bptools.training.telling import Teller
+    from tests.tiny import CHATML
+
+    (tmp_path / "strict.jinja").write_text(REFUSING + CHATML)
+    source, good = tmp_path / "chats.jsonl", CHAT[1:]
+    source.write_text("".join(json.dumps({"messages": each}) + "\n" for each in (good, CHAT, good)))
+    chosen = {"model": shared_model(), "chat_template": str(tmp_path / "strict.jinja"), "max_length": 128}
+    run = Run(str(source), tmp_path / "a", evaluation=str(source), **chosen)
+    prepared = prepare(run.job())
+    run.planned.run.release()
+    assert (prepared.counts.records, prepared.counts.refused) == (3, 1)
+    assert len(prepared.evaluation) == 2, "one that is refused is not the end of all evaluation"
+    (event,) = run.events.of("preflight")
+    assert event["refused_places"] == [f"{source}:2"]
+    (note,) = run.events.of("note")
+    assert "of the records held out 1 cannot be rendered" in note["message"]
+    told = Told("bp-train")
+    Teller(told, progress=False, show_rows=0)({**event, "too_long": 2, "truncated": 3})
+    assert f"1 left out, refused by the chat template ({source}:2), 3 truncated" in told.lines[0]
+    assert "System role not supported" in told.lines[1]
+
+    source.write_text(json.dumps({"messages": CHAT}) + "\n")
+    run = Run(str(source), tmp_path / "b", **chosen, eval_split="0")
+    with pytest.raises(DataError, match=r"none of 1 records .*: 1 cannot be rendered \(.*System role not"):
+        run.work()
+    run.planned.run.release()
+
+
+def test_tokens_of_a_preference_are_those_of_both_sides(renderer: Any) -> None:
+    record = {"prompt": [turn("user", "one two three")], "chosen": [turn("assistant", "four five six")],
+              "rejected": [turn("assistant", "seven eight")]}  # fmt: skip
+    maker = RowMaker(Settings(method="dpo", max_length=100), renderer)
+    (row,) = maker.rows([record])
+    prompt, chosen, rejected = (len(row[name]) for name in ("prompt_ids", "chosen_ids", "rejected_ids"))
+    assert maker.counts.tokens == 2 * prompt + chosen + rejected
+    assert maker.counts.share < 1
+    assert maker.counts.longest == prompt + max(chosen, rejected)

@@ -228,3 +228,32 @@ def test_the_largest_preset_that_fits() -> None:
     assert names[0] < 0.5
     assert names[-1] >= 7
     assert memory.largest_preset(settings, device="cuda", free=1 << 20) is None
+
+
+def test_what_was_read_of_files_is_free_memory(tmp_path: Path) -> None:
+    def group(**files: str) -> int | None:
+        for name, content in files.items():
+            (tmp_path / f"memory.{name}").write_text(content)
+        return memory._free_in_group(str(tmp_path))
+
+    assert group() is None
+    assert group(max="max\n", current="700\n") is None
+    assert group(max="1000\n") == 300
+    assert group(stat="anon 100\nfile 600\ninactive_file 500\nactive_file 100\n") == 800
+
+
+def test_what_an_adapter_brings_with_it(tmp_path: Path) -> None:
+    import json
+
+    from bptools.training.checking import with_adapters_sizes
+
+    config = {"r": 8, "lora_alpha": 32, "lora_dropout": 0.0, "target_modules": ["q_proj", "v_proj"]}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    found = with_adapters_sizes(Settings(adapter=str(tmp_path), targets="v_proj,q_proj"))
+    assert (found.rank, found.alpha) == (8, 32)
+    assert with_adapters_sizes(Settings(adapter=str(tmp_path), rank=8, targets="all-linear")).rank == 8
+    for option, given in {"--rank": {"rank": 16}, "--dora": {"dora": True}, "--targets": {"targets": "q_proj"},
+                          "--modules-to-save": {"modules_to_save": ("lm_head",)}}.items():  # fmt: skip
+        with pytest.raises(UsageError, match=f"{option} is for a fresh adapter"):
+            with_adapters_sizes(Settings(adapter=str(tmp_path), **given))
+    assert with_adapters_sizes(Settings(rank=16)).rank == 16

@@ -84,7 +84,7 @@ def test_runs_are_listed_newest_first_with_what_came_of_them(capfd: pytest.Captu
     assert (c3["state"], c3["step"], c3["steps"], c3["seconds"]) == ("unfinished", 5, 12, 0.5)
     assert c3["final_loss"] == pytest.approx(2 + 3 * 2.718281828 ** (-5 / 20))
     assert (c3["eval_loss"], c3["eval_loss_before"]) == (2.125, None)
-    assert (d4["state"], d4["step"], d4["final_loss"]) == ("dry-run", 0, None)
+    assert (d4["state"], d4["step"], d4["final_loss"]) == ("unfinished", 0, None)
 
 
 def test_table(capfd: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bptools.core.cli import Terminated
-from bptools.training import launching, training
+from bptools.training import launching, stopping, training
 from bptools.training.launching import ChildError, Interrupted, launch
 from bptools.training.run_directory import RunDirectory
 from bptools.training.stopping import Stop
@@ -145,3 +145,29 @@ def test_a_signal_while_the_reports_are_written(tmp_path: Path, monkeypatch: pyt
     assert not signals
     assert json.loads((run.path / "manifest.json").read_bytes())["result"]["steps"] == 1
     assert not (run.path / "checkpoints").exists()
+
+
+def test_a_second_signal_is_another_wish_only_after_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one to the whole group the parent makes a second one, which must not keep the child from saving."""
+    killed: list[int] = []
+    monkeypatch.setattr(stopping.os, "kill", lambda pid, number: killed.append(number))
+    monkeypatch.setattr(stopping.signal, "signal", lambda number, handler: None)
+    stop = Stop()
+    stop.steps_running = True
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGTERM):
+        stop._asked(number, None)
+    assert (stop.signal, killed) == (signal.SIGHUP, [])
+    monkeypatch.setattr(stopping, "SAME_WISH", -1.0)
+    stop._asked(signal.SIGTERM, None)
+    assert killed == [signal.SIGTERM]
+
+
+def test_a_terminal_that_hangs_up_is_heard_unless_it_is_to_be_ignored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    caught: list[int] = []
+    monkeypatch.setattr(stopping.signal, "signal", lambda number, handler: caught.append(number))
+    for handler in (signal.SIG_DFL, signal.SIG_IGN):
+        monkeypatch.setattr(stopping.signal, "getsignal", lambda number, handler=handler: handler)
+        Stop().install()
+    assert caught == [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGINT]
