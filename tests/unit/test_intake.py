@@ -14,6 +14,8 @@ from bptools.core.messages import Messages
 from bptools.core.pipeline_settings import PipelineSettings
 from bptools.core.records import Reject
 from bptools.core.report import Counts
+from bptools.core.sources.base import Source
+from bptools.core.streams import Input, open_input
 from bptools.quality.mix import interleave
 
 FILES = {
@@ -83,11 +85,20 @@ def test_a_mixture_names_the_file_of_each_record_and_reject(tmp_path: Path) -> N
     assert {Path(entry["name"]).name for entry in made.hashes()} == {"b.jsonl", "c.json", "d.csv"}
 
 
-def test_a_mixture_that_ends_early_closes_what_it_opened(tmp_path: Path) -> None:
+def test_a_mixture_that_ends_early_closes_what_it_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Input] = []
+
+    def noted(source: Source, digest: Any) -> Input:
+        opened.append(open_input(source, digest))
+        return opened[-1]
+
+    monkeypatch.setattr("bptools.core.intake.open_input", noted)
     made, _, _ = intake(tmp_path, ["a.jsonl", "b.jsonl"])
     made.schedule = lambda sources: chain([next(sources[1])], [next(sources[0])])
     assert [record for _, record in made] == [{"b": 0}, {"a": 0}]
-    assert all(opened.stream.closed for _, _, opened in made._hashes)
+    assert len(opened) == 2 and all(file.stream.closed for file in opened)
     assert all(entry["bytes"] for entry in made.hashes())
 
 
