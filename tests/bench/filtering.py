@@ -53,22 +53,15 @@ def measure_filter(bench: Bench, files: dict[str, Path]) -> None:
 
 def measure_rules(bench: Bench, files: dict[str, Path], data: list[str], peers: str | None) -> None:
     """Add the rows of the quality rules: last, for they run in this process and leave it larger."""
-    _compare_rules(bench, [_as_chat(bench, files["alpaca"]), *data], peers)
+    chats = [_as_chats(bench, files["alpaca"], FOLDER / "rules.jsonl")]
+    chats += [_as_chats(bench, Path(path), FOLDER / f"rules-{Path(path).name}") for path in data]
+    _compare_rules(bench, chats, peers)
 
 
-def _as_chat(bench: Bench, source: Path) -> str:
-    """Return a file of the first records as chats."""
-    made = FOLDER / "rules.jsonl"
-    convert = [
-        sys.executable,
-        str(BIN / "bp-chatml"),
-        "-q",
-        "--limit",
-        str(TIMED),
-        str(source),
-        "-o",
-        str(made),
-    ]
+def _as_chats(bench: Bench, source: Path, made: Path) -> str:
+    """Write the first records of any format as chats, which the reference's interpreter can read."""
+    options = ["-q", "--limit", str(TIMED), "--max-rejects", "100%", "--to", "chat"]
+    convert = [sys.executable, str(BIN / "bp-chatml"), *options, str(source), "-o", str(made)]
     subprocess.run(convert, env=bench.env, check=True, stdin=subprocess.DEVNULL)
     return str(made)
 
