@@ -46,9 +46,9 @@ class Collisions:
         self._places: list[_Place] | None = None
         self._inputs: tuple[dict[str, Input], dict[Identity, Input]] | None = None
         output = settings.output
-        self._standard = _regular_file(1) if output == "-" else None
-        if self._standard is not None:
-            self._refuse_standard_output()
+        self._appended: dict[Identity, str] = {}  # files behind open descriptors that are written to
+        if output == "-":
+            self._append("standard output", 1)
         outputs = {
             "--output": output,
             "--rejects": settings.rejects,
@@ -71,6 +71,10 @@ class Collisions:
     def add(self, outputs: Mapping[str, str | None]) -> None:
         """Take outputs, {option: file}. Raises UsageError for one that is in the way."""
         for option, name in outputs.items():
+            descriptor = descriptor_of(name or "")
+            if descriptor is not None:
+                self._append(option, descriptor)
+        for option, name in outputs.items():
             if name == "":
                 what = "- is standard output" if option == "--output" else "name a file"
                 raise UsageError(f"{option} is empty; {what}")
@@ -92,19 +96,23 @@ class Collisions:
             status = os.stat(name)
         except OSError:
             return  # there is nothing to replace
-        if self._standard == (status.st_dev, status.st_ino):
-            raise UsageError(f"{option} would replace '{name}', where standard output goes")
+        appended = self._appended.get((status.st_dev, status.st_ino))
+        if appended is not None:
+            raise UsageError(f"{option} would replace '{name}', where {appended} goes")
         by_path, by_identity = self._known_inputs()
         found = by_path.get(path) or by_identity.get((status.st_dev, status.st_ino))
         if found is not None and not (found.replaceable and option == "--output"):
             raise UsageError(f"{option} would replace {found.shown}")
 
-    def _refuse_standard_output(self) -> None:
-        """Refuse to append to what is read: it would never end."""
-        assert self._standard is not None
-        found = self._known_inputs()[1].get(self._standard)
+    def _append(self, option: str, descriptor: int) -> None:
+        """Take an output that is open already. To append to what is read is refused: it would never end."""
+        identity = _regular_file(descriptor)
+        if identity is None:
+            return
+        self._appended[identity] = option
+        found = self._known_inputs()[1].get(identity)
         if found is not None:
-            raise UsageError(f"standard output is {found.shown}; -o writes a file that is being read")
+            raise UsageError(f"{option} is {found.shown}; -o writes a file that is being read")
 
     def _refuse_place(self, option: str, name: str) -> None:
         if self._places is None:

@@ -16,7 +16,7 @@ def as_option(parameter: Any, value: Any, origin: str) -> Any:
     if value is None:
         return None
     if getattr(parameter, "multiple", False) or getattr(parameter, "nargs", 1) == -1:
-        items = [f"{key}={item}" for key, item in value.items()] if isinstance(value, dict) else value
+        items = [_pair(key, item) for key, item in value.items()] if isinstance(value, dict) else value
         return [_text(parameter, item, origin) for item in (items if isinstance(items, list) else [items])]
     kind = getattr(parameter.type, "name", "")
     if isinstance(value, dict | list):
@@ -35,6 +35,13 @@ def as_option(parameter: Any, value: Any, origin: str) -> Any:
             raise _refused(parameter, f"takes a {'whole ' if whole else ''}number, not {shown}", origin)
         return int(value) if whole else value
     return _text(parameter, value, origin)
+
+
+def _pair(key: Any, item: Any) -> str:
+    """Return NAME=VALUE; what is no text as JSON, so that `false` is read as it was meant."""
+    import json
+
+    return f"{key}={item if isinstance(item, str) else json.dumps(item, ensure_ascii=False, default=str)}"
 
 
 def _text(parameter: Any, value: Any, origin: str) -> str:

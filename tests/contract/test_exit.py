@@ -347,6 +347,8 @@ def test_standard_output_is_no_input_and_no_other_output(name: str, tmp_path: Pa
         "COMMAND in/*.jsonl >> in/z.jsonl",
         "COMMAND 'in/*.jsonl' >> in/z.jsonl",
         "COMMAND < in/z.jsonl >> in/z.jsonl",
+        "COMMAND in/z.jsonl -o /dev/stdout >> in/z.jsonl",
+        "COMMAND in/z.jsonl --rejects /dev/fd/3 3>> in/z.jsonl",
     ):
         done = _through_bash(line, name, tmp_path)
         assert (done.returncode, done.stderr.count(b"\n")) == (2, 1), line

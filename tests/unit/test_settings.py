@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bptools.core.options import json_values
 from bptools.core.yaml_text import load_yaml
 from tests.contract.commands import run
 
@@ -70,3 +72,16 @@ def test_a_value_that_means_the_same_is_taken(line: str, shown: str, tmp_path: P
     (tmp_path / "c.yaml").write_text(line)
     outcome = run("bp-chatml", "-c", "c.yaml", "--show-config", cwd=tmp_path)
     assert shown in outcome.stdout.decode()
+
+
+def test_a_table_of_values_is_read_as_json(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("template-kwargs: {enable_thinking: false, n: 1, t: [a], s: text}")
+    shown = run("bp-generate", "-c", "c.yaml", "--show-config", cwd=tmp_path).stdout.decode()
+    (line,) = [line for line in shown.split("\n") if line.startswith("template-kwargs")]
+    values = json.loads(line.partition("=")[2].partition("  #")[0])
+    assert json_values("--template-kwargs", values) == {
+        "enable_thinking": False,
+        "n": 1,
+        "t": ["a"],
+        "s": "text",
+    }

@@ -11,17 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bptools.core.sources.base import ReadOptions
-from bptools.core.sources.table import TableReader
+from bptools.core.sources.table import TableReader, TabReader
 
 
 def read(data: bytes, container: str = "csv", **options: Any) -> tuple[list, list, TableReader]:
     """Return (records with their lines, rejects, the reader)."""
     rejects: list[tuple[int, str, bytes]] = []
-    reader = TableReader(
+    reader = (TabReader if container == "tsv" else TableReader)(
         io.BufferedReader(io.BytesIO(data)),  # type: ignore[arg-type]
         ReadOptions(**options),
         lambda line, why, raw: rejects.append((line, why.reason, raw)),
-        container=container,
     )
     return [(reader.line, record) for _, record in reader], rejects, reader
 

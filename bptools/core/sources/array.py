@@ -8,21 +8,13 @@ reject and reading goes on behind it.
 from __future__ import annotations
 
 import codecs
-import io
 import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from bptools.core.records import NonFinite, Record, Reject, loads, reparse_exact, strict_decoder
-from bptools.core.sources.base import (
-    Coerce,
-    ReadOptions,
-    RejectCallback,
-    StreamReader,
-    no_coercion,
-    not_object,
-)
+from bptools.core.sources.base import StreamReader, not_object
 from bptools.core.sources.resync import NEEDS_MORE, Skipper, opening_pattern, plausible_end
 
 WINDOW = 1 << 18  # bytes; larger ones fall out of the cache, smaller ones decode more elements twice
@@ -46,14 +38,7 @@ class JsonReader(StreamReader):
     container = "json"
     window = WINDOW
 
-    def __init__(
-        self,
-        stream: io.BufferedReader[Any],
-        options: ReadOptions,
-        reject: RejectCallback,
-        coerce: Coerce = no_coercion,
-    ) -> None:
-        super().__init__(stream, options, reject, coerce)
+    def _begin(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._scan: Any = strict_decoder().scan_once  # type: ignore[attr-defined]
         self._text = ""  # the window; bytes that are no UTF-8 stand in it as surrogates

@@ -114,3 +114,7 @@ class StreamReader(Reader):
     ) -> None:
         super().__init__(options, reject, coerce)
         self._stream = stream
+        self._begin()
+
+    def _begin(self) -> None:
+        """Set what a reader remembers from record to record."""

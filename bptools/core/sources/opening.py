@@ -50,9 +50,9 @@ def make_reader(
 
         return JsonReader(stream, options, reject, coerce)
     if container in ("csv", "tsv"):
-        from bptools.core.sources.table import TableReader
+        from bptools.core.sources.table import TableReader, TabReader
 
-        return TableReader(stream, options, reject, coerce, container=container)
+        return (TabReader if container == "tsv" else TableReader)(stream, options, reject, coerce)
     if container == "parquet":
         from bptools.core.sources.parquet import ParquetReader
 

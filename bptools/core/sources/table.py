@@ -11,10 +11,9 @@ import csv
 import io
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
 
 from bptools.core.records import Record, Reject
-from bptools.core.sources.base import Coerce, Reader, ReadOptions, RejectCallback, no_coercion
+from bptools.core.sources.base import StreamReader
 from bptools.core.sources.sniff import COLUMNS
 
 _HELD = 64 << 20  # characters of an unclosed quote that are held to be read again as rows
@@ -30,7 +29,7 @@ class _RowEnds(Exception):
         self.detail = detail
 
 
-class TableReader(Reader):
+class TableReader(StreamReader):
     """Reads rows as records, named by the header.
 
     Names that come twice get _2, _3; empty ones are column_N. A row with more cells than names is a
@@ -38,22 +37,15 @@ class TableReader(Reader):
     closes, the first line is the reject and the others are read as rows of their own.
     """
 
-    def __init__(
-        self,
-        stream: io.BufferedReader[Any],
-        options: ReadOptions,
-        reject: RejectCallback,
-        coerce: Coerce = no_coercion,
-        container: str = "csv",
-    ) -> None:
-        super().__init__(options, reject, coerce)
-        self.container = container
-        self._text = io.TextIOWrapper(stream, "utf-8", "surrogateescape", newline="")
+    container = "csv"
+    _delimiter = ","
+
+    def _begin(self) -> None:
+        self._text = io.TextIOWrapper(self._stream, "utf-8", "surrogateescape", newline="")
         self._again: deque[tuple[int, str]] = deque()  # numbered lines to be read once more
         self._held: list[tuple[int, str]] = []  # numbered lines of the current row
         self._number = 0
-        self._delimiter = "\t" if container == "tsv" else ","
-        csv.field_size_limit(max(csv.field_size_limit(), min(options.max_record_bytes, (1 << 31) - 1)))
+        csv.field_size_limit(max(csv.field_size_limit(), min(self.options.max_record_bytes, (1 << 31) - 1)))
 
     def __iter__(self) -> Iterator[tuple[None, Record]]:
         names: list[str] = []
@@ -219,6 +211,13 @@ class TableReader(Reader):
     def _refuse(self, reason: str, detail: str, keep: int | None = None) -> None:
         raw = "".join(line for _, line in self._held).encode("utf-8", "surrogateescape")
         self.reject(self._line, Reject(reason, detail), raw[:keep])
+
+
+class TabReader(TableReader):
+    """The same with tabs between cells."""
+
+    container = "tsv"
+    _delimiter = "\t"
 
 
 def _with_inner_quotes(line: str, delimiter: str) -> list[str] | None:
