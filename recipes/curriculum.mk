@@ -38,9 +38,10 @@ export BP_LEDGER := .ledger
 
 # What a step says is kept in a log and shown only if it fails. A target is written beside its place, and moved there
 # when the whole pipe has succeeded: make removes what a failed step left, but not what a make left that was killed
-# itself. Of two makes at once the second waits for each step of the first, where there is flock; where there is none
-# the number of the shell keeps their files apart.
-begin = exec 9>> $@.log; flock 9 2> /dev/null || :; \
+# itself. Of two makes at once the second waits for each step of the first, where there is flock: what lies beside
+# the place then is nobody's. Where there is none the number of the shell keeps their files apart, which is weaker: a
+# number is given again, and where nobody buries the killed, as in many containers, it stays taken.
+begin = exec 9>> $@.log; flock 9 2> /dev/null && rm -f $@.[0-9]*.part || :; \
         for old in $@.*.part; do pid=$${old%.part}; kill -0 "$${pid\#\#*.}" 2> /dev/null || rm -f "$$old"; done; \
         part=$@.$$$$.part; exec 3>&2 2> $@.log; \
         trap 'code=$$?; rm -f "$$part"; [ $$code = 0 ] || cat $@.log >&3' EXIT
