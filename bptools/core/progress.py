@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from bptools.core.bars import Bar
+from bptools.core.sizes import shown_time
 
 if TYPE_CHECKING:
     from bptools.core.pipeline import Pipeline
@@ -72,19 +73,12 @@ def progress_text(
     if rate:
         parts.append(rate)
     if left is not None:
-        parts.append(f"{shown_seconds(left)} left")
+        parts.append(f"{shown_time(left)} left")
     if counts.dropped:
         parts.append(f"{counts.dropped:,} dropped")
     if counts.rejected:
         parts.append(f"{counts.rejected:,} rejected")
     return f"{pipe.command}: " + ", ".join(parts)
-
-
-def shown_seconds(seconds: float) -> str:
-    """Return seconds as 0:12 or 1:02:03."""
-    minutes, rest = divmod(max(0, int(seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def start_progress(pipe: Pipeline) -> Progress | None:

@@ -1,4 +1,4 @@
-"""Options that are an amount of memory or a time: `--max-memory 1.5G`, `--wait 10m`."""
+"""Amounts of memory and times, as options (`--max-memory 1.5G`, `--wait 10m`) and as they are shown."""
 
 from __future__ import annotations
 
@@ -33,3 +33,17 @@ def parse_duration(option: str, text: str) -> float:
 def shown_size(size: int) -> str:
     """Return a size in whole mebibytes, rounded up, as it can be given: `96M`."""
     return f"{-(-size >> 20)}M"
+
+
+def shown_time(seconds: float) -> str:
+    """Return seconds as a clock has them, cut to whole ones: 0:12, 1:02:03."""
+    minutes, rest = divmod(max(0, int(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def shown_duration(seconds: float) -> str:
+    """Return seconds as a person says about how long it takes: 40 s, 12 min, 3.5 h."""
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 6_000 else f"{seconds / 3600:.1f} h"

@@ -14,6 +14,7 @@ import re
 from typing import Any
 
 from bptools import __version__
+from bptools.core.sizes import shown_time
 from bptools.training.curves import Curves, last_event, read_curves, read_lines, smoothed
 from bptools.training.report_chart import Series, chart
 from bptools.training.run_directory import EVENTS, METRICS, RunDirectory
@@ -112,7 +113,7 @@ def _summary(plan: dict[str, Any], result: dict[str, Any]) -> str:
     evaluation = (
         None if after is None else f"{after:.4f}" if before is None else f"{before:.4f} → {after:.4f}"
     )
-    steps = result.get("steps")
+    steps, seconds = result.get("steps"), result.get("seconds")
     tiles = [
         ("method", settings.get("method")),
         ("model", model.get("shown")),
@@ -126,7 +127,7 @@ def _summary(plan: dict[str, Any], result: dict[str, Any]) -> str:
         ("last loss", _number(result.get("final_loss"))),
         ("evaluation loss", evaluation),
         ("best step", result.get("best_step")),
-        ("time", duration(result.get("seconds"))),
+        ("time", None if seconds is None else shown_time(seconds)),
     ]
     made = "".join(
         f'<div class="tile"><span>{name}</span><b>{shown(value)}</b></div>'
@@ -139,20 +140,6 @@ def _summary(plan: dict[str, Any], result: dict[str, Any]) -> str:
 
 def _number(value: Any) -> str | None:
     return None if value is None else f"{value:.4f}"
-
-
-def duration(seconds: float | None) -> str | None:
-    """Return seconds as a person says them: 48 s, 12:05 min, 3:20 h; None for None."""
-    if seconds is None:
-        return None
-    whole = round(seconds)
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60}:{whole % 60:02d} min"
-    return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
 
 
 def _charts(curves: Curves) -> str:

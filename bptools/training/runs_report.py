@@ -9,6 +9,7 @@ import orjson
 
 from bptools.core.errors import BpError, UsageError
 from bptools.core.messages import Messages, printable
+from bptools.core.sizes import parse_duration, shown_time
 from bptools.training.run_directory import PLAN
 from bptools.training.runs import Run, choose, differences, find_runs, moment, read_run, readable
 
@@ -81,7 +82,6 @@ def pruning_of(
         raise UsageError(
             "--prune removes what --keep N, --older-than 30d or --unfinished name; give one of them"
         )
-    from bptools.core.sizes import parse_duration
     from bptools.training.pruning import Pruning
 
     age = None if older_than is None else parse_duration("--older-than", older_than)
@@ -167,7 +167,7 @@ def runs_text(runs: list[Run]) -> str:
                 steps,
                 f"{run.final_loss:.4f}" if run.final_loss is not None else "-",
                 f"{before}{run.eval_loss:.4f}" if run.eval_loss is not None else "-",
-                _duration(run.seconds),
+                "-" if run.seconds is None else shown_time(run.seconds),
                 size_text(run.size),
                 moment(run.time).astimezone().strftime("%Y-%m-%d %H:%M"),
             ]
@@ -178,13 +178,6 @@ def runs_text(runs: list[Run]) -> str:
 def _short(model: str) -> str:
     name = os.path.basename(model.rstrip("/")) or model
     return name if len(name) <= 28 else name[:25] + "..."
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    whole = round(seconds)
-    return f"{whole // 3600}:{whole % 3600 // 60:02d}:{whole % 60:02d}"
 
 
 def size_text(size: int) -> str:

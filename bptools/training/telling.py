@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from bptools.core.messages import Messages, printable, write_above_bars
-from bptools.core.sizes import shown_size
+from bptools.core.sizes import shown_duration, shown_size
 from bptools.training.events import Event
 
 if TYPE_CHECKING:
@@ -101,9 +101,9 @@ class Teller:
     def _estimate(self, event: Event) -> None:
         if event.get("steps"):
             self._messages.info(
-                f"would make {counted(event['steps'], 'step')} in about {duration(event['seconds'])} beside "
-                f"start-up, and take {shown_size(event['memory'])} of {shown_size(event['free'])} beside "
-                "libraries"
+                f"would make {counted(event['steps'], 'step')} in about {shown_duration(event['seconds'])} "
+                f"beside start-up, and take {shown_size(event['memory'])} of {shown_size(event['free'])} "
+                "beside libraries"
             )
 
     def _start(self, event: Event) -> None:
@@ -156,13 +156,6 @@ def _places(event: Event, name: str) -> str:
     """Return where the first records are that were left out for a reason, in brackets."""
     places = event.get(f"{name}_places") or []
     return f" ({', '.join(places[:5])}{', ...' if event[name] > 5 else ''})" if places else ""
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as a person says them: 40 s, 12 min, 3.5 h."""
-    if seconds < 100:
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} min" if seconds < 6_000 else f"{seconds / 3600:.1f} h"
 
 
 def counted(number: float, thing: str) -> str:

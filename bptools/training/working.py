@@ -84,15 +84,16 @@ def watch_step(start: str | None) -> int:
 
 def _say_hours(job: Job, prepared: Prepared, trainer: Any, steps: int) -> None:
     """On a CPU say beforehand how long it will take, if that is long."""
+    from bptools.core.sizes import shown_duration
     from bptools.models.presets import shape_of
     from bptools.training.estimating import expected_seconds
-    from bptools.training.telling import duration
 
     seconds = expected_seconds(job, prepared, shape_of(trainer.model.config.to_dict()), steps)
     if seconds > _LONG_SECONDS:
         job.emit(
             "note",
-            message=f"on this CPU it takes about {duration(seconds)}; Ctrl-C saves, the same line goes on",
+            message=f"on this CPU it takes about {shown_duration(seconds)}; "
+            "Ctrl-C saves, the same line goes on",
         )
 
 

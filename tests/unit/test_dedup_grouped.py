@@ -17,7 +17,6 @@ import pytest
 from bptools.commands.dedup import app
 from bptools.core.cli import call
 from bptools.core.errors import UsageError
-from bptools.core.sizes import parse_duration, parse_size, shown_size
 from bptools.quality.dedup import contents as contents_module
 from bptools.quality.dedup import grouped, preferring, running
 from bptools.quality.dedup.contents import GroupedProfile, RowFile
@@ -212,32 +211,6 @@ def test_files_of_checks_and_of_rows() -> None:
         assert rows.read(np.array(numbers, np.int64)).tolist() == wanted.tolist()
     file.close()
     rows.close()
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [
-        ("200M", 200 << 20), ("4g", 4 << 30), ("1.5G", 3 << 29), ("1 GiB", 1 << 30), (".5k", 512), ("7", 7),
-        ("12B", 12), ("1TB", 1 << 40), ("2.M", 2 << 20),
-    ],
-)  # fmt: skip
-def test_sizes(text: str, size: int) -> None:
-    assert parse_size("--x", text) == size
-
-
-@pytest.mark.parametrize("text", ["", "M", "-1M", "1e3", "1,5G", "1.5.0G", "1P", "nan", "٣M", "9" * 400])
-def test_what_no_size_is(text: str) -> None:
-    with pytest.raises(UsageError, match="is no size; write it as 500M"):
-        parse_size("--x", text)
-
-
-def test_durations() -> None:
-    given = ["30", "30s", "10m", "1.5h", "2 D", "0"]
-    assert [parse_duration("--wait", text) for text in given] == [30, 30, 600, 5400, 172_800, 0]
-    for text in ["", "m", "-1", "1w", "1h30m", "inf"]:
-        with pytest.raises(UsageError, match="is no duration"):
-            parse_duration("--wait", text)
-    assert shown_size((96 << 20) - 1) == "96M"
 
 
 def test_too_little_memory_is_refused(capfd: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ import pytest
 
 from bptools.core.pipeline import Pipeline
 from bptools.core.pipeline_settings import PipelineSettings
-from bptools.core.progress import Progress, progress_text, shown_seconds, start_progress
+from bptools.core.progress import Progress, progress_text, start_progress
 from bptools.core.progress_picture import Stage, cut, in_pipe_order, picture, spoken
 from tests.golden import ROOT
 
@@ -109,11 +109,6 @@ def test_the_time_left_counts_from_the_first_work_done(still: Callable[[float], 
     del said[0]
     assert progress.text() == "bp-x: 60 %, 8 tokens/s, 0:10 left"
     pipe.resources.close()
-
-
-@pytest.mark.parametrize(("seconds", "shown"), [(0.4, "0:00"), (61, "1:01"), (3723, "1:02:03"), (-1, "0:00")])
-def test_seconds_as_people_read_them(seconds: float, shown: str) -> None:
-    assert shown_seconds(seconds) == shown
 
 
 @pytest.mark.parametrize("name, value", [("TERM", "dumb"), ("NO_COLOR", "1")])

@@ -18,7 +18,7 @@ import pytest
 from bptools.core.errors import MissingExtra
 from bptools.training.curves import Curves, finite, read_curves, smoothed, span, thinned
 from bptools.training.report_chart import Series, chart, ticks
-from bptools.training.report_html import duration, report_html, shown
+from bptools.training.report_html import report_html, shown
 from bptools.training.reporting import write_reports
 from bptools.training.run_directory import RunDirectory
 from tests.unit.run_directories import plan, result, write_run
@@ -199,7 +199,7 @@ def test_page_says_what_the_run_was(tmp_path: Path) -> None:
     text, parsed = page(run, samples=[{"prompt": "Hi", "reference": "Hello", "before": None, "after": "Hey"}])
     assert parsed.open == []
     for piece in (
-        "tiny-a1", "sft", "/models/tiny", "5.5000 → 2.1250", "1:12 min",  # the tiles
+        "tiny-a1", "sft", "/models/tiny", "5.5000 → 2.1250", "1:12",  # the tiles
         "Loss", "Learning rate", "Gradient norm", "Token accuracy", "evaluation loss",
         "Hi", "Hey", "Hello",
         "4,884", "90.4%", "left out as too long", "chat.jsonl", "23,787", "77" * 32, "ab" * 32,
@@ -271,21 +271,6 @@ def test_shown() -> None:
     assert [shown(value) for value in (None, True, 0.1 + 0.2, (0.9, 0.999), {"chat": 3})] == [
         "", "yes", "0.3", "0.9, 0.999", "chat: 3",
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (None, None),
-        (2.44, "2.4 s"),
-        (48.2, "48 s"),
-        (59.7, "1:00 min"),
-        (725, "12:05 min"),
-        (12_000, "3:20 h"),
-    ],
-)
-def test_duration(seconds: float | None, text: str | None) -> None:
-    assert duration(seconds) == text
 
 
 def test_preferences_show_their_rewards(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_table(capfd: pytest.CaptureFixture[str]) -> None:
         "NAME", "STATE", "METHOD", "MODEL", "RECORDS", "STEPS", "LOSS", "EVALUATION", "TIME", "SIZE", "WHEN",
     ]  # fmt: skip
     assert lines[1].split()[:7] == ["tiny-c3", "unfinished", "sft", "tiny", "93", "5/12", "4.3364"]
-    assert "5.5000 -> 2.1250  0:01:12" in lines[2]
+    assert "5.5000 -> 2.1250  1:12" in lines[2]
     assert lines[2].endswith("2023-11-16 02:00")
     assert all(line == line.rstrip() for line in lines)
 
