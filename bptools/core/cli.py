@@ -9,7 +9,6 @@ import itertools
 import os
 import signal
 import sys
-from types import FrameType
 from typing import Any, NoReturn
 
 import typer
@@ -22,14 +21,7 @@ from bptools import __version__
 from bptools.core.errors import BpError, Exit, ReaderGone
 from bptools.core.messages import Messages
 from bptools.core.settings import load_dotenv, origin_of
-
-
-class Terminated(BaseException):
-    """SIGTERM or SIGHUP: clean up as for any failure, then exit 143 or 129."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
+from bptools.core.signals import Terminated, catch_signals
 
 
 def command_app() -> typer.Typer:
@@ -92,7 +84,7 @@ def _hold_standard_descriptors() -> None:
 def call(app: typer.Typer, name: str, arguments: list[str]) -> int:
     """Run a command and return its exit status. Nothing but a bug leaves as an exception, under BP_DEBUG."""
     messages = Messages(name, as_json=_wants_json(arguments))
-    _catch_signals()
+    catch_signals()
     try:
         return _invoke(app, name, arguments, messages)
     except ReaderGone:
@@ -165,25 +157,6 @@ def _usage_message(error: ClickUsageError, name: str) -> tuple[str, int]:
 
 def _lower(text: str) -> str:
     return text[:1].lower() + text[1:]
-
-
-def _catch_signals() -> None:
-    """Turn SIGTERM and SIGHUP into an exception, so that temporaries are removed; a second ends at once."""
-
-    def terminate(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        raise Terminated(number)
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        raise KeyboardInterrupt
-
-    for number, handler in ((signal.SIGTERM, terminate), (signal.SIGINT, interrupt)):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, handler)
-    hangup: Any = getattr(signal, "SIGHUP", None)
-    if hangup is not None and signal.getsignal(hangup) is signal.SIG_DFL:
-        signal.signal(hangup, terminate)
 
 
 def _print_version(context: typer.Context, wanted: bool) -> None:

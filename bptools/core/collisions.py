@@ -208,7 +208,7 @@ def _regular_file(path: str | int) -> Identity | None:
     """Return what tells a regular file from others; None for anything else. A number is a descriptor."""
     try:
         status = os.stat(path)
-    except OSError:
+    except (OSError, OverflowError):
         return None
     return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
 

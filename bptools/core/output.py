@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _LONGEST_NAME = 255  # bytes, on every file system that is common
-_DESCRIPTOR = re.compile(r"/(?:dev|proc/(?:self|thread-self))/fd/([0-9]+)|/dev/std(out|err)")
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/([0-9]+)(?:/task/[0-9]+)?)/fd/([0-9]+)|/dev/std(out|err)")
+_LINKS = 40  # of links that lead on to links, as the system follows them
 
 
 class _RawFile(io.RawIOBase):
@@ -217,11 +218,19 @@ class AtomicFile(Output):
 
 
 def descriptor_of(name: str) -> int | None:
-    """Return the number of the open descriptor that a name stands for: /dev/stdout, /dev/fd/3."""
-    found = _DESCRIPTOR.fullmatch(name)
-    if found is None:
+    """Return the number of the open descriptor behind a name: /dev/stdout, /dev/fd/3, a link to one."""
+    if not name:
         return None
-    return int(found[1]) if found[1] else 1 if found[2] == "out" else 2
+    for _ in range(_LINKS):
+        folder, base = os.path.split(name)
+        name = os.path.join(os.path.realpath(folder), base)
+        found = _DESCRIPTOR.fullmatch(name)
+        if found is not None and found[1] in (None, str(os.getpid())):
+            return int(found[2]) if found[2] else 1 if found[3] == "out" else 2
+        if not os.path.islink(name):
+            break
+        name = os.path.join(os.path.dirname(name), os.readlink(name))
+    return None
 
 
 def open_output(name: str, line_buffered: bool = False) -> Output:

@@ -7,6 +7,27 @@ from typing import Any
 from bptools.core.errors import ConfigError
 
 
+class WrittenInt(int):
+    """A whole number whose spelling says more: 0x10, 1_000."""
+
+    text: str
+
+
+class WrittenFloat(float):
+    """A number whose spelling says more: the tag 1.10, the commit 1234e56."""
+
+    text: str
+
+
+def as_written(value: float, text: str) -> float:
+    """Return a number that keeps how it is written: an option may take a text."""
+    if str(value) == text:
+        return value
+    written = WrittenInt(value) if isinstance(value, int) else WrittenFloat(value)
+    written.text = text
+    return written
+
+
 def as_option(parameter: Any, value: Any, origin: str) -> Any:
     """Return what a file says as the command line would have given it.
 
@@ -16,12 +37,16 @@ def as_option(parameter: Any, value: Any, origin: str) -> Any:
     if value is None:
         return None
     if getattr(parameter, "multiple", False) or getattr(parameter, "nargs", 1) == -1:
-        items = [_pair(key, item) for key, item in value.items()] if isinstance(value, dict) else value
+        items = value
+        if isinstance(value, dict):
+            try:
+                items = [_pair(key, item) for key, item in value.items()]
+            except (RecursionError, ValueError):
+                raise _refused(parameter, "holds itself", origin) from None
         return [_text(parameter, item, origin) for item in (items if isinstance(items, list) else [items])]
     kind = getattr(parameter.type, "name", "")
     if isinstance(value, dict | list):
-        shape = "table" if isinstance(value, dict) else "list"
-        raise _refused(parameter, f"takes one value, not a {shape}", origin)
+        raise _refused(parameter, f"takes one value, not a {_shape(value)}", origin)
     if kind.startswith("bool"):
         if not isinstance(value, bool | str):
             raise _refused(parameter, f"is true or false, not {value}", origin)
@@ -33,7 +58,7 @@ def as_option(parameter: Any, value: Any, origin: str) -> Any:
         if isinstance(value, bool) or not isinstance(value, int | float) or (whole and value % 1 != 0):
             shown = str(value).lower() if isinstance(value, bool) else value
             raise _refused(parameter, f"takes a {'whole ' if whole else ''}number, not {shown}", origin)
-        return int(value) if whole else value
+        return int(value) if whole else float(value)
     return _text(parameter, value, origin)
 
 
@@ -46,10 +71,18 @@ def _pair(key: Any, item: Any) -> str:
 
 def _text(parameter: Any, value: Any, origin: str) -> str:
     """Return a text or a number as text; what else there is would be Python's spelling of it."""
+    if isinstance(value, WrittenInt | WrittenFloat):
+        return value.text
     if isinstance(value, str) or (isinstance(value, int | float) and not isinstance(value, bool)):
         return str(value)
-    shown = str(value).lower() if isinstance(value, bool) else "a table or a list"
+    if isinstance(value, dict | list):
+        raise _refused(parameter, f"takes a text, not a {_shape(value)}", origin)
+    shown = "null" if value is None else str(value).lower()
     raise _refused(parameter, f"takes a text, not {shown}; quote it", origin)
+
+
+def _shape(value: Any) -> str:
+    return "table" if isinstance(value, dict) else "list"
 
 
 def _refused(parameter: Any, why: str, origin: str) -> ConfigError:

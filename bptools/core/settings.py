@@ -6,11 +6,12 @@ A file holds tables named after commands (`[bp-chatml]`); a `-c` file may be fla
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from bptools.core.errors import ConfigError
 from bptools.core.registry import COMMANDS
+from bptools.core.setting_types import as_written
 from bptools.core.streams import reason_of
 from bptools.core.suggesting import did_you_mean
 
@@ -135,7 +136,7 @@ def _merged(command: str, layers: list[tuple[str, dict[str, Any]]], known: set[s
 
 def _section(command: str, path: str, flat_allowed: bool) -> dict[str, Any]:
     """Return what a file says for the command."""
-    content = read_table(path)
+    content = read_table(path, as_written)
     names = {entry.name for entry in COMMANDS}
     section: dict[str, Any] = {}
     for key, value in content.items():
@@ -152,8 +153,11 @@ def _section(command: str, path: str, flat_allowed: bool) -> dict[str, Any]:
     return section
 
 
-def read_table(path: str) -> dict[str, Any]:
-    """Return the keys and values of a TOML or YAML (so also JSON) file. Raises ConfigError."""
+def read_table(path: str, number: Callable[[Any, str], Any] = lambda value, text: value) -> dict[str, Any]:
+    """Return the keys and values of a TOML or YAML (so also JSON) file. Raises ConfigError.
+
+    number: makes a value of a number and of how it is written; whole numbers of TOML come as they are.
+    """
     try:
         with open(path, "rb") as file:
             data = file.read()
@@ -165,11 +169,15 @@ def read_table(path: str) -> dict[str, Any]:
                 import tomllib
             except ImportError:  # Python 3.10
                 import tomli as tomllib  # type: ignore[import-not-found, no-redef, unused-ignore]
-            content: Any = tomllib.loads(data.decode("utf-8"))
+            content: Any = tomllib.loads(
+                data.decode("utf-8"), parse_float=lambda text: number(float(text), text)
+            )
         else:
             from bptools.core.yaml_text import load_yaml
 
-            content = load_yaml(data)
+            content = load_yaml(data, number)
+    except RecursionError:
+        raise ConfigError(f"{path}: it is nested too deeply") from None
     except ValueError as error:
         raise ConfigError(f"{path}: {str(error).splitlines()[0].lower()}") from None
     if content is None:

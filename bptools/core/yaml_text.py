@@ -7,6 +7,7 @@ no text and 1e-4 is one. `yes` and `no` stay what they are there: files of other
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 _SCALARS = (
@@ -21,8 +22,8 @@ _SCALARS = (
 )
 
 
-def load_yaml(data: bytes) -> Any:
-    """Return what a YAML text says. Raises ValueError."""
+def load_yaml(data: bytes, number: Callable[[Any, str], Any]) -> Any:
+    """Return what a YAML text says, number(value, as it is written) for a number. Raises ValueError."""
     import yaml
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc, unused-ignore]
@@ -37,7 +38,16 @@ def load_yaml(data: bytes) -> Any:
         Loader.add_implicit_resolver(
             f"tag:yaml.org,2002:{name}", re.compile(rf"(?:{pattern})\Z"), list(firsts)
         )
+    for kind, value in (("int", Loader.construct_yaml_int), ("float", Loader.construct_yaml_float)):
+        Loader.add_constructor(
+            f"tag:yaml.org,2002:{kind}",
+            lambda loader, node, value=value: number(value(loader, node), node.value),
+        )
     try:
         return yaml.load(data, Loader=Loader)
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except (AttributeError, IndexError, KeyError, TypeError) as error:  # as of !!bool maybe
+        raise ValueError(f"a value is not what its tag says: {error}") from None

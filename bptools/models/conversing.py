@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from typing import Any
 
 from bptools.core.errors import DataError
 from bptools.core.messages import Messages
 from bptools.core.records import Record
+from bptools.core.signals import wish_is_met
 from bptools.models.contenders import Contenders
 
 PROMPT = "> "
@@ -95,11 +95,10 @@ def _answer(generator: Any, prompt: str | list[Record], settings: dict[str, Any]
         shown.append(piece)
         _show(piece)
 
-    handler = signal.getsignal(signal.SIGINT)
     try:
         generator.complete([prompt], **{**settings, "seed": settings.get("seed", 0) + number}, stream=show)
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, handler)  # the first Ctrl-C took it away: a second would end at once
+        wish_is_met()
     _show("\n")
     return "".join(shown).strip()
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from bptools.core.errors import Busy, OutputError
 from bptools.core.locks import take_lock
 from bptools.core.streams import reason_of
+from bptools.training.earlier import recover
 from bptools.training.run_directory import LATEST, LOCK, MANIFEST, PLAN, RunDirectory
 from bptools.training.runs import Run, is_run
 
@@ -47,10 +48,11 @@ def remove(run: Run) -> None:
     directory = RunDirectory(run.path)
     lock = take_lock(directory.file(LOCK), None, f"the run '{run.path}'")
     try:
+        recover(directory)  # what waits aside is the run
         if not is_run(run.path):
             raise OutputError(f"'{run.path}' is no run any more; it stays")
         if run.state == "unfinished" and os.path.exists(directory.file(MANIFEST)):
-            raise Busy(f"the run '{run.path}' was finished meanwhile; it stays")
+            raise Busy(f"the run '{run.path}' is finished by now; it stays")
         names = [name for name in os.listdir(run.path) if name != LOCK]
         for name in sorted(names, key=lambda name: (name != MANIFEST, name == PLAN)):
             path = directory.file(name)

@@ -46,7 +46,8 @@ LOCK = ".lock"
 STATE = "state.json"
 EARLIER = ".earlier"  # the run that --fresh replaces, until the new one has made a step; see earlier.py
 INCOMING = re.compile(r"\.incoming-\d+-[0-9a-f]{6}")  # records that have no run yet; see incoming.py
-GONE = ".gone"  # earlier runs that are being removed
+GONE = ".gone"  # earlier runs that are being removed, each under 12 hex digits
+GOING = re.compile(r"[0-9a-f]{12}")
 LATEST = "latest"  # beside the runs: leads to the last one that was finished
 OURS = {
     PLAN, MANIFEST, RESULT, RECORDS, EVALUATION, PLACES, METRICS, EVENTS, WORKER_LOG, ROWS, CHECKPOINTS,
@@ -97,8 +98,12 @@ class RunDirectory:
             return False
         if any(RunDirectory(self.file(EARLIER + end)).read(PLAN) for end in ("", ".part")):
             return False  # kill -9 while it was set aside
-        names = set(os.listdir(self.path)) - {LOCK, WORKER_LOG, GONE}
-        return not all(map(INCOMING.fullmatch, names))
+        names = set(os.listdir(self.path)) - {LOCK, WORKER_LOG}
+        return not all(INCOMING.fullmatch(name) or (name == GONE and self._is_ours_gone()) for name in names)
+
+    def _is_ours_gone(self) -> bool:
+        gone = self.file(GONE)
+        return os.path.isdir(gone) and all(map(GOING.fullmatch, os.listdir(gone)))
 
     def release(self) -> None:
         """Let others in."""

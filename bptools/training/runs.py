@@ -4,7 +4,8 @@
         print(run.name, run.state, run.final_loss)
 
 A run is a directory with a plan.json that names an id. What is damaged in one is said in its `detail`, and
-never keeps the others from being listed.
+never keeps the others from being listed. Where --fresh was killed before its first step, the run that waits
+aside is the one that is there.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import orjson
 from bptools.core.errors import BpError, Busy, InputError
 from bptools.core.locks import take_lock
 from bptools.training.curves import finite, last_event, read_lines
-from bptools.training.run_directory import EVENTS, LOCK, MANIFEST, METRICS, PLAN, RunDirectory
+from bptools.training.run_directory import EARLIER, EVENTS, LOCK, MANIFEST, METRICS, PLAN, RunDirectory
 
 _TAIL = 1 << 16  # bytes in which the last whole line of the metrics is looked for
 _RESULTS = ("steps", "epochs", "final_loss", "eval_loss_before", "eval_loss", "best_step", "stopped_early",
@@ -69,9 +70,14 @@ def moment(time: float) -> datetime:
     return datetime.fromtimestamp(int(time), timezone.utc)
 
 
+def holds_plan(path: str) -> bool:
+    """Say whether a directory is that of a run, be it damaged."""
+    return os.path.isfile(os.path.join(_place(path), PLAN))
+
+
 def is_run(path: str) -> bool:
     """Say whether a directory, and no link to one, is a run: its plan.json names an id."""
-    plan = RunDirectory(path).read(PLAN)
+    plan = RunDirectory(_place(path)).read(PLAN)
     return not os.path.islink(path) and plan is not None and bool(_text(plan.get("id")))
 
 
@@ -85,21 +91,17 @@ def find_runs(folder: str) -> list[Run]:
     except OSError as error:
         raise InputError(f"cannot read '{folder}': {(error.strerror or str(error)).lower()}") from None
     paths = [os.path.join(folder, name) for name in names if not name.startswith(".")]
-    found = [
-        read_run(path)
-        for path in paths
-        if not os.path.islink(path) and os.path.isfile(os.path.join(path, PLAN))
-    ]
+    found = [read_run(path) for path in paths if not os.path.islink(path) and holds_plan(path)]
     return sorted(found, key=lambda run: (-run.time, run.name))
 
 
 def read_run(path: str) -> Run:
     """Return what is known of a run; never fails over what it holds."""
-    run = RunDirectory(path)
-    name = os.path.basename(os.path.abspath(path))
+    place, name = _place(path), os.path.basename(os.path.abspath(path))
+    run = RunDirectory(place)
     plan = run.read(PLAN)
     if plan is None or not _text(plan.get("id")):
-        return Run(path, name, "damaged", f"{PLAN} cannot be read", size=_size(path), time=_time(path))
+        return Run(path, name, "damaged", f"{PLAN} cannot be read", size=_size(path), time=_time(place))
     manifest = run.read(MANIFEST)
     state, detail = _state(run, manifest)
     last, events = _last_line(run.file(METRICS)), read_lines(run.file(EVENTS))
@@ -122,8 +124,15 @@ def read_run(path: str) -> Run:
         eval_loss=finite(result.get("eval_loss", last_event(events, "eval").get("loss"))),
         seconds=finite(result.get("seconds", last.get("seconds"))),
         size=_size(path),
-        time=_time(path),
+        time=_time(place),
     )
+
+
+def _place(path: str) -> str:
+    """Return where the files of a run lie: in its directory, or in it where it was set aside."""
+    aside = os.path.join(path, EARLIER)
+    held = not os.path.isdir(aside) or os.path.exists(os.path.join(path, MANIFEST)) or is_held(path)
+    return path if held else aside
 
 
 def _state(run: RunDirectory, manifest: dict[str, Any] | None) -> tuple[str, str]:
@@ -209,7 +218,7 @@ def _size(path: str) -> int:
 def choose(folder: str, wanted: str) -> str:
     """Return the path of a run: a path, a name in the folder, or how name or id begins. Raises InputError."""
     for path in (wanted, os.path.join(folder, wanted)):
-        if os.path.isfile(os.path.join(path, PLAN)):
+        if holds_plan(path):
             return os.path.join(os.path.dirname(path), os.readlink(path)) if os.path.islink(path) else path
     fits = []
     if os.path.isdir(folder) and wanted:
@@ -230,7 +239,7 @@ def differences(paths: list[str]) -> list[tuple[str, list[Any]]]:
     """Return [(name, a value for each run)] of what is not the same in all of them. Raises InputError."""
     columns: list[dict[str, Any]] = []
     for path in paths:
-        run = RunDirectory(path)
+        run = RunDirectory(_place(path))
         plan, manifest = run.read(PLAN), run.read(MANIFEST)
         if plan is None:
             raise InputError(f"'{path}' is no run that can be read: its {PLAN} is damaged")

@@ -10,8 +10,7 @@ import orjson
 from bptools.core.errors import BpError, UsageError
 from bptools.core.messages import Messages, printable
 from bptools.core.sizes import parse_duration, shown_time
-from bptools.training.run_directory import PLAN
-from bptools.training.runs import Run, choose, differences, find_runs, moment, read_run, readable
+from bptools.training.runs import Run, choose, differences, find_runs, holds_plan, moment, read_run, readable
 
 if TYPE_CHECKING:
     from bptools.training.pruning import Pruning
@@ -35,7 +34,7 @@ def listed(folder: str | None, as_json: bool, messages: Messages) -> str:
 
 def _runs(folder: str | None, messages: Messages) -> list[Run]:
     where = folder or default_folder()
-    if os.path.isfile(os.path.join(where, PLAN)):
+    if holds_plan(where):
         return [read_run(where)]
     if folder is None and not os.path.exists(where):
         messages.info(f"there is no folder '{where}' yet; bp-train makes it, BP_RUNS names another")
@@ -52,7 +51,7 @@ def compared(names: list[str], as_json: bool, messages: Messages) -> str:
     Raises InputError, UsageError.
     """
     folder = default_folder()
-    if names and os.path.isdir(names[0]) and not os.path.isfile(os.path.join(names[0], PLAN)):
+    if names and os.path.isdir(names[0]) and not holds_plan(names[0]):
         folder, names = names[0], names[1:]
     if len(names) < 2:
         raise UsageError("--compare takes two runs or more: bptools runs --compare RUN RUN")
@@ -98,7 +97,7 @@ def pruned(
     from bptools.training.pruning import mend_latest, prunable, remove
 
     where = folder or default_folder()
-    if os.path.isfile(os.path.join(where, PLAN)):
+    if holds_plan(where):
         raise UsageError(f"--prune takes a folder of runs; '{where}' is a run")
     runs = _runs(folder, messages)
     gone: list[Run] = []

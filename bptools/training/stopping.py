@@ -1,7 +1,7 @@
 """SIGTERM, SIGINT and SIGHUP in the child: finish the step, save, and leave; a later one leaves at once.
 
 One to a whole process group, as systemd, scancel and a terminal send it, comes twice: from there, and from
-the parent that it reached too. What follows within a moment is therefore the same wish.
+the parent that it reached too.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import signal
 import time
 from types import FrameType
 
-SAME_WISH = 1.0  # seconds
+from bptools.core.signals import SAME_WISH
 
 
 class Stop:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bptools.core.options import json_values
+from bptools.core.setting_types import as_written
 from bptools.core.yaml_text import load_yaml
 from tests.contract.commands import run
 
@@ -35,7 +36,21 @@ from tests.contract.commands import run
     ],
 )
 def test_yaml_as_it_is_meant(text: str, value: Any) -> None:
-    assert load_yaml(text.encode()) == value
+    assert load_yaml(text.encode(), as_written) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: !!timestamp x", "a: !!bool maybe", 'a: !!int ""', 'a: !!float ""', "a: !!int x", "a: !!binary ä",
+        "{" * 20_000, "a: " + "[" * 20_000, "{[]: 1}", "? {}\n: 1", "!!python/object:os.system {}",
+    ],
+)  # fmt: skip
+def test_yaml_that_cannot_be_read_is_an_error_of_the_file(text: str, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    outcome = run("bp-chatml", "-c", "c.yaml", cwd=tmp_path)
+    assert (outcome.code, outcome.stderr.count(b"\n")) == (78, 1), outcome.stderr
+    assert outcome.stderr.startswith(b"bp-chatml: c.yaml: ")
 
 
 @pytest.mark.parametrize(
@@ -50,8 +65,10 @@ def test_yaml_as_it_is_meant(text: str, value: Any) -> None:
         ("bp-chatml", "tag: {a: b}", "tag takes one value, not a table"),
         ("bp-chatml", "tag: 1", "tag is true or false, not 1"),
         ("bp-chatml", "map: 3", "--map '3' is not NAME=VALUE"),
+        ("bp-generate", "template-kwargs: {x: &a {y: *a}}", "template-kwargs holds itself"),
+        ("bp-filter", "keep-match: [~]", "keep-match takes a text, not null; quote it"),
         ("bp-filter", "drop-match: true", "drop-match takes a text, not true; quote it"),
-        ("bp-filter", "keep-match: [[a]]", "keep-match takes a text, not a table or a list; quote it"),
+        ("bp-filter", "keep-match: [[a]]", "keep-match takes a text, not a list"),
     ],
 )
 def test_a_value_of_another_type_is_named_with_its_file(
@@ -66,12 +83,29 @@ def test_a_value_of_another_type_is_named_with_its_file(
 
 @pytest.mark.parametrize(
     ("line", "shown"),
-    [("limit: 2.0", "limit = 2 "), ("map: {prompt: p}", 'map = ["prompt=p"]'), ("skip: '3'", "skip = 3 ")],
+    [
+        ("limit: 2.0", "limit = 2 "),
+        ("limit: 1_000", "limit = 1000 "),
+        ("map: {prompt: p}", 'map = ["prompt=p"]'),
+        ("skip: '3'", "skip = 3 "),
+        # a text that looks like a number is the text that was written
+        ("system-default: 1.10", 'system-default = "1.10"'),
+        ("system-default: 1234e56", 'system-default = "1234e56"'),
+        ("system-default: 12e34567", 'system-default = "12e34567"'),
+        ("system-default: 0x10", 'system-default = "0x10"'),
+        ("system-default: 7", 'system-default = "7"'),
+    ],
 )
 def test_a_value_that_means_the_same_is_taken(line: str, shown: str, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(line)
     outcome = run("bp-chatml", "-c", "c.yaml", "--show-config", cwd=tmp_path)
     assert shown in outcome.stdout.decode()
+
+
+def test_a_number_of_toml_that_a_text_takes_is_as_it_was_written(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text("system-default = 1.10\nmax-rejects = 1e-2\n")
+    shown = run("bp-chatml", "-c", "c.toml", "--show-config", cwd=tmp_path).stdout.decode()
+    assert 'system-default = "1.10"' in shown and 'max-rejects = "1e-2"' in shown
 
 
 def test_a_table_of_values_is_read_as_json(tmp_path: Path) -> None:

@@ -265,6 +265,25 @@ def test_the_record_says_what_the_tree_shows(folder: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("revision", "shown"),
+    [("ab" * 20, "commit abababab"), ("main", "revision main"), (None, "read in part\n")],
+)
+def test_only_a_commit_of_the_hub_is_called_one(
+    revision: str | None, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    manifest = {
+        "command": "bp-x",
+        "settings": {},
+        "inputs": [{"name": "hf:me/chat", "revision": revision, "complete": False}],
+        "output": {"name": "a", "bytes": 1, "sha256": hashlib.sha256(b"x").hexdigest()},
+    }
+    Path("a").write_text("x")
+    Path("a.manifest.json").write_text(json.dumps(manifest))
+    assert shown in as_text(trace("a"))
+
+
 # trainings
 
 

@@ -127,22 +127,25 @@ def orphans() -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "code", "group"),
+    ("numbers", "code", "group"),
     [
-        (signal.SIGTERM, 143, False),
-        (signal.SIGINT, 130, False),
-        (signal.SIGTERM, 143, True),  # as systemd and scancel send it
-        (signal.SIGHUP, 129, True),
+        ([signal.SIGTERM], 143, False),
+        ([signal.SIGINT], 130, False),
+        ([signal.SIGTERM], 143, True),  # as systemd and scancel send it
+        ([signal.SIGHUP, signal.SIGHUP], 129, True),  # a terminal that closes: by the system and by the shell
+        ([signal.SIGHUP, signal.SIGTERM, signal.SIGTERM], 129, True),
     ],
 )
-def test_a_signal_saves(tmp_path: Path, chats: str, number: int, code: int, group: bool) -> None:
+def test_a_signal_saves(tmp_path: Path, chats: str, numbers: list[int], code: int, group: bool) -> None:
     options = ["--model", shared_model(), "--epochs", "3", "--save-every", "1000", chats, "-o", "run"]
     process = start(tmp_path, *options, group=group)
     path = tmp_path / "run" / "metrics.jsonl"
     while not (path.exists() and path.read_bytes().count(b"\n") >= 3):
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
-    os.killpg(process.pid, number) if group else process.send_signal(number)
+    for number in numbers:
+        os.killpg(process.pid, number) if group else process.send_signal(number)
+        time.sleep(0.02)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (code, b""), err
     assert b"Traceback" not in err

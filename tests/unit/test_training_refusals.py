@@ -266,6 +266,14 @@ def test_kill_9_at_any_moment_of_setting_a_run_aside(finished: Path, tmp_path: P
     assert moves > 5
 
 
+@pytest.mark.parametrize(("name", "foreign"), [("0123456789ab", False), ("notes", True), ("", False)])
+def test_what_waits_to_be_removed_is_known_by_its_name(tmp_path: Path, name: str, foreign: bool) -> None:
+    (tmp_path / ".gone" / name).mkdir(parents=True)
+    assert RunDirectory(str(tmp_path)).foreign() is foreign
+    (tmp_path / ".incoming-12-0123ab").mkdir()
+    assert RunDirectory(str(tmp_path)).foreign() is foreign
+
+
 # finished, and changed since
 
 

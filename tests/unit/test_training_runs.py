@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -15,7 +16,9 @@ from bptools.commands.bptools import app
 from bptools.core import cli
 from bptools.core.errors import Busy, InputError, OutputError
 from bptools.core.locks import take_lock
+from bptools.training import earlier
 from bptools.training.pruning import Pruning, prunable, remove
+from bptools.training.run_directory import RunDirectory
 from bptools.training.runs import choose, differences, find_runs, is_held, is_run, read_run
 from bptools.training.runs_report import aligned, size_text
 from tests.unit.run_directories import write_run
@@ -328,13 +331,57 @@ def test_a_run_that_was_finished_meanwhile_stays() -> None:
     run = write_run(Path("runs"), "a1", finished=False)
     (found,) = find_runs("runs")
     (run / "manifest.json").write_text("{}")
-    with pytest.raises(Busy, match="finished meanwhile"):
+    with pytest.raises(Busy, match="finished by now"):
         remove(found)
     (run / "manifest.json").unlink()
     (run / "plan.json").unlink()
     with pytest.raises(OutputError, match="no run any more"):
         remove(found)
     assert (run / "records.jsonl").exists()
+
+
+def aside(run: Path, moved: int) -> None:
+    """Set a finished run aside as --fresh does, killed after so many files, or at the end before its own plan."""
+    real, left = os.replace, [moved]
+
+    def replace(source: str, target: str) -> None:
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        real(source, target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(earlier.os, "replace", replace)
+        with contextlib.suppress(KeyboardInterrupt):
+            earlier.set_aside(RunDirectory(str(run)))
+
+
+@pytest.mark.parametrize("moved", [1, 3, 99])
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_finished_run_that_waits_aside_is_no_unfinished_one(
+    moved: int, begun: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(Path("runs"), "a1", time=1_700_000_000)
+    before = {path.name: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    aside(run, moved)
+    if begun and moved == 99:
+        (run / "plan.json").write_text('{"id": "another"}')
+    (found,) = find_runs("runs")
+    if moved == 99:
+        assert (found.state, found.id, found.step, choose("runs", "a1")) == ("finished", "a1", 12, str(run))
+        assert listed(capfd, "runs/tiny-a1")[0]["state"] == "finished"
+    code, out, _ = command(capfd, "--prune", "--unfinished", "--older-than", "7d")
+    assert (code, out) == (0 if moved == 99 else 75, "")
+    assert command(capfd, "--prune", "--unfinished")[:2] == (0, "")
+    if moved == 99:
+        assert command(capfd, "--prune", "--keep", "1")[:2] == (0, "")
+        earlier.recover(RunDirectory(str(run)))
+    after = {path.name: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert {name: after[name] for name in before} == before
+    aside(run, moved)
+    codes = [command(capfd, "--prune", "--keep", "0")[0] for _ in range(2)]
+    assert codes == [0 if moved == 99 else 75, 0]
+    assert not run.exists()
 
 
 def test_one_that_cannot_be_removed_does_not_keep_the_others(
@@ -345,10 +392,10 @@ def test_one_that_cannot_be_removed_does_not_keep_the_others(
 
     real = pruning.shutil.rmtree
 
-    def rmtree(path: str) -> None:
-        if "tiny-a1" in path:
+    def rmtree(path: str, ignore_errors: bool = False) -> None:
+        if "tiny-a1" in path and not ignore_errors:
             raise PermissionError(13, "Permission denied")
-        real(path)
+        real(path, ignore_errors)
 
     monkeypatch.setattr(pruning.shutil, "rmtree", rmtree)
     code, out, err = command(capfd, "--prune", "--keep", "1")

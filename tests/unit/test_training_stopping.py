@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bptools.core.cli import Terminated
+from bptools.core.signals import Terminated
 from bptools.training import launching, stopping, training
 from bptools.training.launching import ChildError, Interrupted, launch
 from bptools.training.run_directory import RunDirectory

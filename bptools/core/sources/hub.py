@@ -96,7 +96,10 @@ class HubReader(Reader):
                 self.blank += 1
 
     def entry(self) -> dict[str, Any]:
-        """Return {name, revision, complete} for a manifest; the bytes of a data set are not seen here."""
+        """Return {name, revision, complete} for a manifest; the bytes of a data set are not seen here.
+
+        `revision` is the commit, where the hub could not be asked what was asked for, which may be null.
+        """
         return {"name": self._shown, "revision": self.revision, "complete": self.ended}
 
     def _load(self, datasets: Any) -> Any:

@@ -26,7 +26,7 @@ class File:
     name: str
     bytes: int | None = None
     sha256: str | None = None
-    revision: str | None = None  # of a data set of the hub: its commit
+    revision: str | None = None  # of a data set of the hub: its commit, or what was asked for
     complete: bool = True
     option: str | None = None  # that named it, where it was no source
     own: bool = False  # whether it is the artifact that is asked for, or a file of it

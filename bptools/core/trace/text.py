@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import Any
 
@@ -76,7 +77,8 @@ def _file_line(file: File, parts: list[File]) -> str:
         if file.sha256 is not None:
             facts.append(file.sha256[:_HASH])
         if file.revision is not None:
-            facts.append(f"commit {file.revision[:_HASH]}")
+            commit = re.fullmatch("[0-9a-f]{40}", file.revision)  # offline it is what was asked for
+            facts.append(f"commit {file.revision[:_HASH]}" if commit else f"revision {file.revision}")
         if not file.complete:
             facts.append("read in part")
         if file.state in _STATES:
