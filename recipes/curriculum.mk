@@ -15,13 +15,15 @@
 
 PRESET      ?= nano
 RAW         ?= raw
+# What names the topic; chats without it are a topic of their own, _missing.
 FIELD       ?= topic
 # Lines that are no records are kept in rejects.jsonl; with more of them than this, nothing is made.
 MAX_REJECTS ?= 1%
 # The share of answers that must match, and how they are compared.
 GOAL        ?= .7
 SCORE       ?= contains
-# How much of a topic is held out: a share, or with 50 every tenth record until there are so many.
+# How much of a topic is held out: a share, or with 50 about a tenth until there are so many. A hash of each
+# record draws it, with all its copies.
 HOLD_OUT    ?= 50
 # How many records of a topic are answered to find wrong answers.
 ASK         ?= 500
@@ -44,8 +46,10 @@ export BP_LEDGER := .ledger
 begin = exec 9>> $@.log; flock 9 2> /dev/null && rm -f $@.[0-9]*.part || :; \
         for old in $@.*.part; do pid=$${old%.part}; kill -0 "$${pid\#\#*.}" 2> /dev/null || rm -f "$$old"; done; \
         part=$@.$$$$.part; exec 3>&2 2> $@.log; \
-        trap 'code=$$?; rm -f "$$part"; [ $$code = 0 ] || cat $@.log >&3' EXIT
+        trap 'code=$$?; rm -f "$$part"; [ $$code = 0 ] || $(shown) >&3' EXIT
 end   = mv "$$part" $@
+# The option of bp-chatml that would help is a variable here.
+shown = LC_ALL=C sed -E "/^bp-chatml: /s/--max-rejects ([0-9]+)/&, here MAX_REJECTS=\1,/" $@.log
 
 # make -n, -q and -t only look, but what make itself does while it reads this file or puts a command together, it does
 # even then: where LOOKING is not empty, nothing is written and nothing is refused.
@@ -85,17 +89,23 @@ endif
 # A topic becomes part of the names of files, and of commands.
 ODD_TOPIC := *[][:space:]%\#$$;|&\\()<>"`*?'\'']*
 
-# A file of a topic is replaced only when it changed, so that the others need not be learnt again.
+# A file of a topic is replaced only when it changed, so that the others need not be learnt again. A field that no
+# record has is misspelt: it would make one topic of all.
 topics/.split: $(FILES) .topics.options
-	@$(call need,$(FILES),$(call odd,$(RAW)),chats into $(RAW)/)mkdir -p topics course; $(begin); rm -rf .topics; \
+	@$(call need,$(FILES),$(call odd,$(RAW)),chats into $(RAW)/)mkdir -p topics course; $(begin); \
+	( trap 'rm -rf .topics' EXIT; rm -rf .topics; \
 	bp-chatml $(RAW) --to chat --max-rejects $(MAX_REJECTS) --rejects rejects.jsonl | bp-dedup \
 	  | bp-filter --split-by $(FIELD) --out-dir .topics; \
+	set -- .topics/*.jsonl; \
+	[ -e "$$1" ] || { echo 'curriculum: there is no chat in $(RAW)/; see also rejects.jsonl' >&2; exit 65; }; \
+	[ "$$*" != .topics/_missing.jsonl ] || { \
+	  echo "curriculum: no record has the field '$(FIELD)'; set FIELD" >&2; exit 65; }; \
 	odd=$$(find .topics -name '$(ODD_TOPIC)' | LC_ALL=C sort | head -n 1); \
 	[ -z "$$odd" ] || [ '$(origin TOPICS)' != file ] || { \
 	  echo "curriculum: no file can be named after '$${odd#.topics/}'; rename the topic, or name TOPICS" >&2; exit 65; }; \
 	for old in topics/*.jsonl; do [ -e ".$$old" ] || rm -f "$$old"; done; \
-	for new in .topics/*.jsonl; do cmp -s "$$new" "$${new#.}" || mv "$$new" "$${new#.}"; done; \
-	rm -rf .topics; touch "$$part"; \
+	for new in .topics/*.jsonl; do cmp -s "$$new" "$${new#.}" || mv "$$new" "$${new#.}"; done ); \
+	touch "$$part"; \
 	$(end)
 
 TOPICS      ?= $(basename $(notdir $(sort $(wildcard topics/*.jsonl))))

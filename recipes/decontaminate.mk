@@ -8,6 +8,7 @@
 #   raw/                yours: what is to be trained on, in any format that bp-chatml(1) reads
 #   eval/               yours: the evaluation sets, also in any format
 #   clean.jsonl         what may be trained on; rejects.jsonl the lines that are no records
+#   dropped.jsonl       all that was taken out, copies within raw/ as well
 #   contaminated.jsonl  what copies a record of eval/: bp.dup_at is its file and line, bp.jaccard how like it is
 #   report.json         the counts; under duplicates.of.against how many
 
@@ -36,8 +37,10 @@ export BP_LEDGER := .ledger
 begin = exec 9>> $@.log; flock 9 2> /dev/null && rm -f $@.[0-9]*.part || :; \
         for old in $@.*.part; do pid=$${old%.part}; kill -0 "$${pid\#\#*.}" 2> /dev/null || rm -f "$$old"; done; \
         part=$@.$$$$.part; exec 3>&2 2> $@.log; \
-        trap 'code=$$?; rm -f "$$part"; [ $$code = 0 ] || cat $@.log >&3' EXIT
+        trap 'code=$$?; rm -f "$$part"; [ $$code = 0 ] || $(shown) >&3' EXIT
 end   = mv "$$part" $@
+# The option of bp-chatml that would help is a variable here.
+shown = LC_ALL=C sed -E "/^bp-chatml: /s/--max-rejects ([0-9]+)/&, here MAX_REJECTS=\1,/" $@.log
 
 # make -n, -q and -t only look, but what make itself does while it reads this file or puts a command together, it does
 # even then: where LOOKING is not empty, nothing is written and nothing is refused.
@@ -64,13 +67,18 @@ endif
 .%.options:
 	@$(if $(LOOKING),,$(file >$@,$($*_WITH)))
 
-# Copies within raw/ are dropped, too: they are in dropped.jsonl, without bp.dup_in.
+# Copies within raw/ are dropped, too: they are in dropped.jsonl, without bp.dup_in. Evaluation sets without a record
+# would find everything clean; what is broken in them is for bp-dedup to refuse.
 clean.jsonl: $(FILES) $(ASKED) .clean.options
 	@$(call need,$(FILES),$(call odd,$(RAW)),records into $(RAW)/)\
 	$(call need,$(ASKED),$(call odd,$(EVAL)),evaluation sets into $(EVAL)/)$(begin); \
+	! asked=$$(BP_LEDGER= bp-chatml $(EVAL) 2> /dev/null | head -c 1) || [ -n "$$asked" ] || { \
+	  echo 'decontaminate: there is no record in $(EVAL)/, so nothing can be compared' >&2; exit 65; }; \
 	bp-chatml $(RAW) --max-rejects $(MAX_REJECTS) --rejects rejects.jsonl \
 	  | bp-dedup --minhash --on $(ON) --threshold $(THRESHOLD) --ngram $(NGRAM) --against $(EVAL) \
 	      --dropped dropped.jsonl --report report.json > "$$part"; \
+	[ -s "$$part" ] || [ -s dropped.jsonl ] || { \
+	  echo 'decontaminate: there is no record in $(RAW)/; see also rejects.jsonl' >&2; exit 65; }; \
 	$(end)
 
 contaminated.jsonl: clean.jsonl

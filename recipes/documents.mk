@@ -23,7 +23,8 @@ CHUNK       ?= 512tokens
 # READ='--modules-to-save embed_tokens --modules-to-save lm_head'.
 READ        ?=
 ANSWER      ?=
-# How much of either set is held out: a share, or with 50 every tenth record until there are so many.
+# How much of either set is held out: a share, or with 50 about a tenth until there are so many. A hash of each
+# record draws it, with all its copies.
 HOLD_OUT    ?= 2%
 ANSWERS     ?= 20
 
@@ -42,8 +43,10 @@ export BP_LEDGER := .ledger
 begin = exec 9>> $@.log; flock 9 2> /dev/null && rm -f $@.[0-9]*.part || :; \
         for old in $@.*.part; do pid=$${old%.part}; kill -0 "$${pid\#\#*.}" 2> /dev/null || rm -f "$$old"; done; \
         part=$@.$$$$.part; exec 3>&2 2> $@.log; \
-        trap 'code=$$?; rm -f "$$part"; [ $$code = 0 ] || cat $@.log >&3' EXIT
+        trap 'code=$$?; rm -f "$$part"; [ $$code = 0 ] || $(shown) >&3' EXIT
 end   = mv "$$part" $@
+# The option of bp-chatml that would help is a variable here.
+shown = LC_ALL=C sed -E "/^bp-chatml: /s/--max-rejects ([0-9]+)/&, here MAX_REJECTS=\1,/" $@.log
 
 # make -n, -q and -t only look, but what make itself does while it reads this file or puts a command together, it does
 # even then: where LOOKING is not empty, nothing is written and nothing is refused.
@@ -86,16 +89,31 @@ endif
 reader: $(if $(wildcard $(file <reader)),,FORCE)
 bot: $(if $(wildcard $(file <bot)),,FORCE)
 
+# That an empty file holds no record is no failure of bp-chatml(1): it is known here.
+some = [ -s "$$part" ] || { \
+  echo "documents: $@ would be empty: there is no record in $(1); see also $(2)" >&2; exit 65; }
+
 pieces.jsonl: $(DOC_FILES) .pieces.options
 	@$(call need,$(DOC_FILES),$(call odd,$(DOCS)),text into $(DOCS)/)$(begin); \
 	bp-chatml $(DOCS) --chunk $(CHUNK) --to text --max-rejects $(MAX_REJECTS) --rejects pieces.rejects.jsonl \
 	  | bp-dedup --minhash > "$$part"; \
+	$(call some,$(DOCS)/,pieces.rejects.jsonl); \
 	$(end)
 
 chats.jsonl: $(CHAT_FILES) .chats.options
 	@$(call need,$(CHAT_FILES),$(call odd,$(CHATS)),chats into $(CHATS)/)$(begin); \
 	bp-chatml $(CHATS) --to chat --max-rejects $(MAX_REJECTS) --rejects chats.rejects.jsonl \
 	  | bp-dedup --minhash > "$$part"; \
+	$(call some,$(CHATS)/,chats.rejects.jsonl); \
+	$(end)
+
+# What is held out is drawn by a hash of each record, and of a few it may be none: better known before the training.
+few = END { held = NR * (share ~ /%/ ? share / 100 : share < 1 ? share : .1); if (held < 1) { \
+  print "documents: " NR " chats are too few for HOLD_OUT=" share " to hold one out; raise it"; exit 65 } }
+.enough: chats.jsonl .answer.options
+	@$(begin); \
+	$(if $(findstring --eval,$(ANSWER)),,awk -v share='$(HOLD_OUT)' '$(few)' chats.jsonl >&2;) \
+	touch "$$part"; \
 	$(end)
 
 reader: pieces.jsonl .read.options
@@ -110,7 +128,8 @@ bot: chats.jsonl reader .answer.options
 	  $(ANSWER) --wait 1h > "$$part"; \
 	$(end)
 
-answers.jsonl: bot
-	@$(begin); bot=$$(cat bot); \
-	bp-generate --adapter none --adapter "$$bot" --limit $(ANSWERS) "$${bot%/*}/eval.jsonl" > "$$part"; \
+answers.jsonl: .enough bot
+	@$(begin); bot=$$(cat bot); held_out=$${bot%/*}/eval.jsonl; \
+	[ -s "$$held_out" ] || { echo 'documents: no record was held out to be answered; raise HOLD_OUT' >&2; exit 65; }; \
+	bp-generate --adapter none --adapter "$$bot" --limit $(ANSWERS) "$$held_out" > "$$part"; \
 	$(end)

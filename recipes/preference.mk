@@ -19,7 +19,8 @@ MAX_REJECTS ?= 1%
 # More options of bp-train for either phase.
 SFT         ?=
 DPO         ?= --beta 0.1
-# How much of either set is held out: a share, or with 50 every tenth record until there are so many.
+# How much of either set is held out: a share, or with 50 about a tenth until there are so many. A hash of each
+# record draws it, with all its copies.
 HOLD_OUT    ?= 2%
 ANSWERS     ?= 20
 
@@ -38,8 +39,10 @@ export BP_LEDGER := .ledger
 begin = exec 9>> $@.log; flock 9 2> /dev/null && rm -f $@.[0-9]*.part || :; \
         for old in $@.*.part; do pid=$${old%.part}; kill -0 "$${pid\#\#*.}" 2> /dev/null || rm -f "$$old"; done; \
         part=$@.$$$$.part; exec 3>&2 2> $@.log; \
-        trap 'code=$$?; rm -f "$$part"; [ $$code = 0 ] || cat $@.log >&3' EXIT
+        trap 'code=$$?; rm -f "$$part"; [ $$code = 0 ] || $(shown) >&3' EXIT
 end   = mv "$$part" $@
+# The option of bp-chatml that would help is a variable here.
+shown = LC_ALL=C sed -E "/^bp-chatml: /s/--max-rejects ([0-9]+)/&, here MAX_REJECTS=\1,/" $@.log
 
 # make -n, -q and -t only look, but what make itself does while it reads this file or puts a command together, it does
 # even then: where LOOKING is not empty, nothing is written and nothing is refused.
@@ -82,16 +85,31 @@ endif
 sft: $(if $(wildcard $(file <sft)),,FORCE)
 bot: $(if $(wildcard $(file <bot)),,FORCE)
 
+# That an empty file holds no record is no failure of bp-chatml(1): it is known here.
+some = [ -s "$$part" ] || { \
+  echo "preference: $@ would be empty: there is no record in $(1); see also $(2)" >&2; exit 65; }
+
 chats.jsonl: $(CHAT_FILES) .chats.options
 	@$(call need,$(CHAT_FILES),$(call odd,$(CHATS)),chats into $(CHATS)/)$(begin); \
 	bp-chatml $(CHATS) --to chat --max-rejects $(MAX_REJECTS) --rejects chats.rejects.jsonl \
 	  | bp-dedup --minhash > "$$part"; \
+	$(call some,$(CHATS)/,chats.rejects.jsonl); \
 	$(end)
 
 # Exact copies only: two pairs may well differ in a few words, which is what they are about.
 pairs.jsonl: $(PAIR_FILES) .pairs.options
 	@$(call need,$(PAIR_FILES),$(call odd,$(PAIRS)),pairs into $(PAIRS)/)$(begin); \
 	bp-chatml $(PAIRS) --to preference --max-rejects $(MAX_REJECTS) --rejects pairs.rejects.jsonl | bp-dedup > "$$part"; \
+	$(call some,$(PAIRS)/,pairs.rejects.jsonl); \
+	$(end)
+
+# What is held out is drawn by a hash of each record, and of a few it may be none: better known before the training.
+few = END { held = NR * (share ~ /%/ ? share / 100 : share < 1 ? share : .1); if (held < 1) { \
+  print "preference: " NR " pairs are too few for HOLD_OUT=" share " to hold one out; raise it"; exit 65 } }
+.enough: pairs.jsonl .dpo.options
+	@$(begin); \
+	$(if $(findstring --eval,$(DPO)),,awk -v share='$(HOLD_OUT)' '$(few)' pairs.jsonl >&2;) \
+	touch "$$part"; \
 	$(end)
 
 sft: chats.jsonl .sft.options
@@ -106,8 +124,8 @@ bot: pairs.jsonl sft .dpo.options
 	  $(DPO) --wait 1h > "$$part"; \
 	$(end)
 
-compared.jsonl: bot
-	@$(begin); sft=$$(cat sft) bot=$$(cat bot); \
-	bp-generate --adapter none --adapter "$$sft" --adapter "$$bot" --limit $(ANSWERS) "$${bot%/*}/eval.jsonl" \
-	  > "$$part"; \
+compared.jsonl: .enough bot
+	@$(begin); sft=$$(cat sft) bot=$$(cat bot); held_out=$${bot%/*}/eval.jsonl; \
+	[ -s "$$held_out" ] || { echo 'preference: no record was held out to be answered; raise HOLD_OUT' >&2; exit 65; }; \
+	bp-generate --adapter none --adapter "$$sft" --adapter "$$bot" --limit $(ANSWERS) "$$held_out" > "$$part"; \
 	$(end)

@@ -20,7 +20,8 @@ MAX_REJECTS ?= 1%
 DEDUP       ?= bp-dedup --minhash
 # Scores are kept in .scores, so that next week only what is new is scored. PPL=cat leaves this step out.
 PPL         ?= bp-ppl --keep 5:95 --cache .scores
-# How much is held out: a share, or with 50 every tenth record until there are so many.
+# How much is held out: a share, or with 50 about a tenth until there are so many. A hash of each
+# record draws it, with all its copies.
 HOLD_OUT    ?= 2%
 # More options of bp-train, as in TRAIN='--epochs 2 --rank 32'.
 TRAIN       ?=
@@ -44,8 +45,10 @@ export BP_LEDGER := .ledger
 begin = exec 9>> $@.log; flock 9 2> /dev/null && rm -f $@.[0-9]*.part || :; \
         for old in $@.*.part; do pid=$${old%.part}; kill -0 "$${pid\#\#*.}" 2> /dev/null || rm -f "$$old"; done; \
         part=$@.$$$$.part; exec 3>&2 2> $@.log; \
-        trap 'code=$$?; rm -f "$$part"; [ $$code = 0 ] || cat $@.log >&3' EXIT
+        trap 'code=$$?; rm -f "$$part"; [ $$code = 0 ] || $(shown) >&3' EXIT
 end   = mv "$$part" $@
+# The option of bp-chatml that would help is a variable here.
+shown = LC_ALL=C sed -E "/^bp-chatml: /s/--max-rejects ([0-9]+)/&, here MAX_REJECTS=\1,/" $@.log
 
 # make -n, -q and -t only look, but what make itself does while it reads this file or puts a command together, it does
 # even then: where LOOKING is not empty, nothing is written and nothing is refused.
@@ -85,6 +88,9 @@ bot: $(if $(wildcard $(file <bot)),,FORCE)
 clean.jsonl: $(FILES) .clean.options
 	@$(call need,$(FILES),$(call odd,$(RAW)),chats into $(RAW)/)$(begin); \
 	bp-chatml $(RAW) --to chat --max-rejects $(MAX_REJECTS) --rejects rejects.jsonl | $(DEDUP) | $(PPL) > "$$part"; \
+	[ -s "$$part" ] || { \
+	  echo "retrain: $@ would be empty: there is no chat in $(RAW)/, or DEDUP or PPL dropped them all;" \
+	    "see also rejects.jsonl" >&2; exit 65; }; \
 	$(end)
 
 # What is held out is drawn by a hash of each record, and of a few it may be none: better known before the training.

@@ -64,7 +64,115 @@ def test_the_page_names_the_recipes() -> None:
     assert sorted(re.findall(r"^    (\w+) ", section, re.MULTILINE)) == [recipe.name for recipe in listed()]
 
 
+@pytest.mark.parametrize("recipe", listed(), ids=lambda recipe: recipe.name)
+def test_a_recipe_does_not_promise_every_tenth_record(recipe: Any) -> None:
+    text = (Path(folder()) / recipe.file).read_text()
+    assert "every tenth" not in text  # a hash draws about a tenth
+    assert ("A hash" in text) == ("HOLD_OUT" in text)
+
+
+def why(line: list[str], place: Path, **variables: str) -> list[str]:
+    """Run a line of which a step must end with 65, in the same way twice; return what is said but by make."""
+    said = fail(line, place, **variables)
+    assert said == fail(line, place, **variables)  # what failed is not taken for made
+    assert re.search(r"^make.* Error 65$", said, re.MULTILINE)
+    assert litter(place) == [] and not (place / ".topics").exists() and not (place / "runs").exists()
+    return [each for each in said.splitlines() if not re.match(r"make[:\[]", each)]
+
+
+EMPTY = "{made}.jsonl would be empty: there is no record in {where}/; see also {made}.rejects.jsonl"
+NOTHING = [
+    (
+        "retrain",
+        "raw",
+        "clean.jsonl would be empty: there is no chat in raw/, or DEDUP or PPL dropped them all; "
+        "see also rejects.jsonl",
+    ),
+    ("curriculum", "raw", "there is no chat in raw/; see also rejects.jsonl"),
+    ("decontaminate", "raw", "there is no record in raw/; see also rejects.jsonl"),
+    ("decontaminate", "eval", "there is no record in eval/, so nothing can be compared"),
+    ("preference", "chats", EMPTY.format(made="chats", where="chats")),
+    ("preference", "pairs", EMPTY.format(made="pairs", where="pairs")),
+    ("documents", "docs", EMPTY.format(made="pieces", where="docs")),
+    ("documents", "chats", EMPTY.format(made="chats", where="chats")),
+]
+
+
+def pairs(path: Path, count: int) -> None:
+    chance = random.Random(3)
+    path.parent.mkdir()
+    with open(path, "w") as file:
+        for _ in range(count):
+            pair = {"prompt": sentence(chance, 5), "chosen": sentence(chance, 9), "rejected": "no"}
+            file.write(json.dumps(pair) + "\n")
+
+
+@pytest.mark.parametrize(("name", "where", "reason"), NOTHING, ids=lambda given: given.split(" ")[0])
+def test_files_without_a_record_are_named_before_the_training(
+    name: str, where: str, reason: str, tmp_path: Path
+) -> None:
+    for folder_name in ("raw", "eval", "chats"):
+        chats(tmp_path / folder_name / "a.jsonl", 12)
+    pairs(tmp_path / "pairs" / "a.jsonl", 12)
+    chats(tmp_path / "docs" / "a.txt", 12)
+    (empty,) = (tmp_path / where).iterdir()
+    empty.write_bytes(b"\n")
+    line = made(name, tmp_path)
+    assert why(line, tmp_path, HOLD_OUT="50", **PPL) == [f"{name}: {reason}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "what", "options"),
+    [("preference", "pairs", ["sft", "dpo"]), ("documents", "chats", ["read", "answer"])],
+)
+def test_where_nothing_is_held_out_no_answers_are_made(
+    name: str, what: str, options: list[str], tmp_path: Path
+) -> None:
+    chats(tmp_path / "chats" / "a.jsonl", 12)
+    chats(tmp_path / "docs" / "a.txt", 12)
+    pairs(tmp_path / "pairs" / "a.jsonl", 12)
+    line, more = made(name, tmp_path), {"ANSWER": "", "DPO": ""}
+    few = f"{name}: 12 {what} are too few for HOLD_OUT=2% to hold one out; raise it"
+    assert why(line, tmp_path, **more) == [few]
+    wanted = ["chats.jsonl", "pairs.jsonl" if name == "preference" else "pieces.jsonl"]
+    run(
+        [*line, *wanted, ".enough", *(f".{each}.options" for each in options)],
+        tmp_path,
+        **more,
+        HOLD_OUT="50",
+    )
+    (tmp_path / "kept" / "adapter").mkdir(parents=True)  # as if it were trained, and the hash had drawn none
+    (tmp_path / "kept" / "eval.jsonl").touch()
+    for target in ("sft", "reader", "bot"):
+        (tmp_path / target).write_text("kept/adapter\n")
+    none = f"{name}: no record was held out to be answered; raise HOLD_OUT"
+    assert why(line, tmp_path, **more, HOLD_OUT="50") == [none]
+
+
+def test_too_many_rejects_name_the_variable(tmp_path: Path) -> None:
+    chats(tmp_path / "raw" / "a.jsonl", 12)
+    with open(tmp_path / "raw" / "a.jsonl", "a") as file:
+        file.write("broken\nbroken\n")
+    line = [*made("retrain", tmp_path), "clean.jsonl"]
+    said = fail(line, tmp_path, PPL="cat").split("\n")
+    lines = [each for each in said if each.startswith("bp-chatml: ") and "MAX_REJECTS" in each]
+    assert lines == said[2:3]  # after the two rejects, and before what make says
+    assert "2 of 14 records rejected; --max-rejects 2, here MAX_REJECTS=2, tolerates them" in lines[0]
+    run(line, tmp_path, PPL="cat", MAX_REJECTS="2")
+    assert "MAX_REJECTS" not in fail([*line, ".enough"], tmp_path, PPL="cat", MAX_REJECTS="2")
+
+
 # decontaminate
+
+
+def test_decontaminate_says_what_all_its_files_are(tmp_path: Path) -> None:
+    chats(tmp_path / "raw" / "a.jsonl", 3)
+    chats(tmp_path / "eval" / "a.jsonl", 3)
+    run(made("decontaminate", tmp_path), tmp_path)
+    assert (tmp_path / "clean.jsonl").read_bytes() == b""  # that all is asked is a result
+    head = (tmp_path / "decontaminate.mk").read_text().split("\n\n")[0]
+    for path in tmp_path.glob("[!.]*.json*"):
+        assert path.suffix == ".log" or re.search(rf"[ ;]{re.escape(path.name)} ", head), path
 
 
 def test_decontaminate_takes_out_what_is_asked_and_says_which(tmp_path: Path) -> None:
@@ -128,7 +236,9 @@ def test_cron_mails_one_line_when_something_is_wrong_and_leaves_a_run_in_peace(t
     write(["retrain"], str(tmp_path / "bot"))
     code, mail = cron(retrain, tmp_path)
     assert code == 0
-    assert re.fullmatch(r"bot: retraining failed with 2: bp-chatml: .*--max-rejects.*\n", mail)
+    assert re.fullmatch(
+        r"bot: retraining failed with 2: bp-chatml: .*--max-rejects 1, here MAX_REJECTS=1, .*\n", mail
+    )
     assert "invalid-json" in (tmp_path / "bot" / "retrain.log").read_text()
     with subprocess.Popen(["flock", tmp_path / "bot" / ".lock", "sleep", "60"]) as holder:
         while cron("cd bot && flock -n .lock true && echo free", tmp_path)[1]:
@@ -321,12 +431,7 @@ def test_retrain_killed_three_times_in_each_stage_gives_the_same(
 def test_preference_goes_on_from_chats(tmp_path: Path) -> None:
     pytest.importorskip("trl")
     chats(tmp_path / "chats" / "a.jsonl", 40)
-    chance = random.Random(3)
-    pairs = [
-        {"prompt": sentence(chance, 5), "chosen": sentence(chance, 9), "rejected": "no"} for _ in range(40)
-    ]
-    (tmp_path / "pairs").mkdir()
-    (tmp_path / "pairs" / "a.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    pairs(tmp_path / "pairs" / "a.jsonl", 40)
     line, options = made("preference", tmp_path), {"SFT": FEW, "DPO": FEW, "HOLD_OUT": "3", "ANSWERS": "1"}
     run(line, tmp_path, **options)
     sft, bot = ((tmp_path / name).read_text().strip() for name in ("sft", "bot"))
@@ -361,6 +466,26 @@ def test_documents_are_read_before_chats_by_one_adapter(tmp_path: Path) -> None:
     before = times(tmp_path)
     run(line, tmp_path, **options)
     assert times(tmp_path) == before
+
+
+def test_a_curriculum_without_its_field_trains_nothing(tmp_path: Path) -> None:
+    chats(tmp_path / "raw" / "a.jsonl", 12, topic="words")
+    line = made("curriculum", tmp_path)
+    for topics in ({}, {"TOPICS": "words"}):
+        *warned, said = why(line, tmp_path, FIELD="nope", **topics)
+        assert said == "curriculum: no record has the field 'nope'; set FIELD"
+        assert all(each.startswith("bp-filter: no record has the field 'nope'") for each in warned)
+        assert list((tmp_path / "topics").glob("*.jsonl")) == []
+    chats(tmp_path / "raw" / "b.jsonl", 2, seed=2)  # some without it are a topic of their own
+    line.append("topics/.split")
+    run(line, tmp_path)
+    found = {path.name: len(records(path)) for path in (tmp_path / "topics").glob("*.jsonl")}
+    assert found == {"words.jsonl": 12, "_missing.jsonl": 2}
+    before = times(tmp_path)
+    run(line, tmp_path)
+    assert times(tmp_path) == before
+    why(line, tmp_path, FIELD="nope")  # and takes away nothing
+    assert {path.name: len(records(path)) for path in (tmp_path / "topics").glob("*.jsonl")} == found
 
 
 @pytest.mark.slow
