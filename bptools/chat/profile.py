@@ -17,12 +17,13 @@ _TYPES = {str: "string", bool: "boolean", int: "number", float: "number", list: 
 
 
 class Problem:
-    """One kind of reject: how often, where first."""
+    """One kind of reject: how often, for how many of the source, where first."""
 
-    __slots__ = ("count", "detail", "lines", "offsets")
+    __slots__ = ("count", "detail", "lines", "offsets", "stood_for")
 
     def __init__(self, detail: str) -> None:
         self.count = 0
+        self.stood_for = 0.0
         self.detail = detail
         self.lines: list[int] = []
         self.offsets: list[int] = []
@@ -82,7 +83,7 @@ class Profile:
                 for item in converted if isinstance(converted, list) else [converted]:
                     dumps(item)  # half a surrogate pair shows only where it has to be written
         except Reject as why:
-            self.problem(why, line, offset)
+            self.problem(why, line, offset, weight)
         except Drop:
             self.convertible += 1
         else:
@@ -99,17 +100,22 @@ class Profile:
         """Take note of a line that is no record."""
         self.judged += 1
         self.stood_for += weight
-        self.problem(why, line, offset)
+        self.problem(why, line, offset, weight)
 
-    def problem(self, why: Reject, line: int | None, offset: int | None) -> None:
+    def problem(self, why: Reject, line: int | None, offset: int | None, weight: float = 1.0) -> None:
         """Take note of a reject and its place."""
         self.last_reject = why
         found = self.problems.setdefault(why.reason, Problem(why.detail))
         found.count += 1
+        found.stood_for += weight
         if line is not None and len(found.lines) < SHOWN_PLACES:
             found.lines.append(line)
         elif line is None and offset is not None and len(found.offsets) < SHOWN_PLACES:
             found.offsets.append(offset)
+
+    def problems_by_weight(self) -> list[tuple[str, Problem]]:
+        """Return the problems, the most frequent in the source first, then as they were met."""
+        return sorted(self.problems.items(), key=lambda entry: -entry[1].stood_for)
 
     def _count_fields(self, record: Record) -> None:
         for name, value in record.items():
@@ -166,7 +172,7 @@ class Profile:
             "tokens": spread(self.tokens),
             "system_prompts": self._system_as_json(),
             "notes": _by_count(self.notes),
-            "problems": [_problem_as_json(reason, found) for reason, found in self.problems.items()],
+            "problems": [_problem_as_json(reason, found) for reason, found in self.problems_by_weight()],
             "example": self.example,
         }
 

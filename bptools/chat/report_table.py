@@ -52,7 +52,7 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, str]]:
         rows += [("", f"{entry['count']:,} x {entry['text']}") for entry in system["top"]]
     rows.append(("notes", _plain(report["notes"])))
     for problem in report["problems"]:
-        rows.append(("problem", _problem(problem)))
+        rows.append(("problem", _problem(problem, report)))
     return [(name, value) for name, value in rows if value]
 
 
@@ -72,8 +72,10 @@ def _container(report: dict[str, Any]) -> str:
 
 
 def _records(report: dict[str, Any]) -> str:
-    if report["records"] is not None:
+    if report["records"] == report["judged"]:
         return f"{report['records']:,}, all judged"
+    if report["records"] is not None:
+        return f"{report['records']:,}, {report['judged']:,} judged ({report['sample']})"
     about = f"about {report['estimated_records']:,}, " if report.get("estimated_records") else ""
     return f"{about}{report['judged']:,} judged ({report['sample']})"
 
@@ -101,13 +103,18 @@ def _spread(values: dict[str, float] | None) -> str:
     return ", ".join(f"{name} {value:,}" for name, value in values.items())
 
 
-def _problem(problem: dict[str, Any]) -> str:
+def _problem(problem: dict[str, Any], report: dict[str, Any]) -> str:
+    """Return one problem; of a spread sample with about how many of all records have it."""
+    about = ""
+    if "estimated_problems" in report:
+        count, total = report["estimated_problems"][problem["reason"]], report["estimated_records"]
+        about = f" (about {count:,} in all, {100 * count / max(total, 1):.1f} %)"
     where = ""
     if problem.get("lines"):
-        where = "; line " + ", ".join(map(str, problem["lines"]))
-    elif problem.get("offsets"):
-        where = "; offset " + ", ".join(map(str, problem["offsets"]))
-    return f"{problem['count']:,} x {problem['reason']}: {problem['detail']}{where}"
+        where += "; line " + ", ".join(map(str, problem["lines"]))
+    if problem.get("offsets"):
+        where += "; offset " + ", ".join(map(str, problem["offsets"]))
+    return f"{problem['count']:,} x {problem['reason']}{about}: {problem['detail']}{where}"
 
 
 def _printable(text: str) -> str:

@@ -36,11 +36,14 @@ def survey(pipe: Pipeline, reader: Reader, full: bool, options: Options | None =
     if spread and size is not None and not full and not chosen:
         sample = _judge_spread(pipe, profile, size)
         report["sample"] = "all" if sample.whole else "spread"
-        report["records"] = profile.judged if sample.whole else None
+        report["records"] = profile.judged if sample.whole else sample.records
         if not sample.whole:
             report["estimated_records"] = round(profile.stood_for + sample.unseen)
             report["estimated_formats"] = {
                 name: round(count) for name, count in sorted(profile.estimated_formats.items(), key=_largest)
+            }
+            report["estimated_problems"] = {
+                reason: round(found.stood_for) for reason, found in profile.problems_by_weight()
             }
         report["blank"] = pipe.counts.blank - blank
     else:

@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Iterator
 
-from bptools.core.sources.base import MAX_RECORD_BYTES
+from bptools.core.sources.base import BOM, MAX_RECORD_BYTES
 
 HEAD_LINES = 200
 SPREAD_LINES = 800
@@ -15,6 +15,7 @@ LONGEST_SAMPLED = 1 << 20
 BUDGET_BYTES = 8 << 20
 _PIECE = 16 << 10
 _PROBES = 16  # places whose lines say how many the budget allows
+_GOLDEN = 0.6180339887498949  # its multiples, modulo 1, are even draws that keep step with no pattern
 
 
 class Place:
@@ -34,10 +35,13 @@ class Place:
 class FileSample:
     """Iterate over (place, line) of a file descriptor; afterwards `whole` says whether that was all of it.
 
-    The first 200 lines, then the lines that 800 evenly spaced offsets lie in, without repeats and in file
-    order; fewer than 800 where lines are so long that 8 MiB would not hold them. A long line is met more
-    often than a short one. Weights make up for it, whatever the order of the file, since the line that an
-    offset meets is itself the one that is taken.
+    The first 200 lines, then 800 spread over the rest, without repeats and in file order; fewer where lines
+    are so long that 8 MiB would not hold them. A small file is read to its end, so that `records`, its lines
+    that are not blank, is known; blank ones all come and do not count among the 1,000.
+
+    The line that an offset meets would be a long one: short lines, broken ones above all, would hardly ever
+    come. So an offset meets a group of neighbours, of which each is as likely to be taken. Weights make up
+    for what is left: groups of many lines, and groups of few.
     """
 
     def __init__(self, fd: int, size: int) -> None:
@@ -45,6 +49,7 @@ class FileSample:
         self._size = size
         self.whole = True
         self.bytes_seen = 0
+        self.records: int | None = None
         self.unseen = 0.0  # lines of the file that those too long to be sampled stand for
 
     def __iter__(self) -> Iterator[tuple[Place, bytes]]:
@@ -67,15 +72,22 @@ class FileSample:
     def _of_small(self) -> Iterator[tuple[Place, bytes]]:
         """Sample a file that is read whole: all lines, or the first and as many of the rest by number."""
         lines = io.BytesIO(os.pread(self._fd, self._size, 0)).readlines()
-        rest = len(lines) - HEAD_LINES
-        self.whole = rest <= SPREAD_LINES
-        wanted = {HEAD_LINES + step * rest // SPREAD_LINES for step in range(SPREAD_LINES)}
+        filled = [
+            index for index, line in enumerate(lines) if (line if index else line.removeprefix(BOM)).strip()
+        ]
+        self.records = len(filled)
+        rest = filled[HEAD_LINES:]
+        self.whole = len(rest) <= SPREAD_LINES
+        weights = dict.fromkeys(() if self.whole else rest, 0)
+        for step in range(SPREAD_LINES if weights else 0):
+            low, high = (edge * len(rest) // SPREAD_LINES for edge in (step, step + 1))
+            weights[rest[low + int(step * _GOLDEN % 1 * (high - low))]] = high - low
         offset = 0
         for index, line in enumerate(lines):
-            if self.whole or index < HEAD_LINES or index in wanted:
+            weight = weights.get(index, 1)
+            if weight:
                 self.bytes_seen += len(line)
-                sparse = not self.whole and index >= HEAD_LINES
-                yield Place(offset, index + 1, rest / SPREAD_LINES if sparse else 1.0), line
+                yield Place(offset, index + 1, weight), line
             offset += len(line)
 
     def _spread(self, start: int) -> Iterator[tuple[Place, bytes]]:
@@ -87,19 +99,48 @@ class FileSample:
         ]
         steps = max(1, min(SPREAD_LINES, BUDGET_BYTES * _PROBES // sum(met)))
         stride = rest / steps
-        done = start  # the end of the last line that was met
+        block = max(1, min(_PIECE, int(stride)))
+        done = start  # the end of the last group that was met
         for step in range(steps):
             wanted = int(start + (step + 0.5) * stride)
             if wanted < done:
                 continue
-            begin = self._line_start(wanted, done)
+            begins, end = self._group(wanted, start, block)
+            low = begins[0] - (begins[0] - start) % block
+            done = end - (end - start) % block if end < self._size else self._size
+            begin = begins[int(step * _GOLDEN % 1 * len(begins))]
+            weight = len(begins) * max(1.0, stride / max(1, done - low))
             line = self._line_at(begin, LONGEST_SAMPLED)
             if len(line) >= LONGEST_SAMPLED and not line.endswith(b"\n"):
-                self.unseen += stride / (self._line_end(begin + len(line)) - begin)
+                self.unseen += weight
                 continue
-            done = begin + len(line)
             self.bytes_seen += len(line)
-            yield Place(begin, None, max(1.0, stride / len(line))), line
+            yield Place(begin, None, weight), line
+
+    def _group(self, offset: int, first: int, block: int) -> tuple[list[int], int]:
+        """Return where the lines begin that begin in the block of an offset, and where the last of them ends.
+
+        Blocks are counted from `first`. One in which no line begins is part of the last before in which one
+        does, so that every line is of one group, and an offset meets a group by the blocks that it has.
+        """
+        low = offset - (offset - first) % block
+        begins = self._begins(low, first, block)
+        if not begins:
+            begin = self._line_start(low, first)
+            begins = self._begins(begin - (begin - first) % block, first, block) or [begin]
+        return begins, self._line_end(max(begins[-1], offset))
+
+    def _begins(self, low: int, first: int, block: int) -> list[int]:
+        """Return where lines begin, of the bytes from `low` on that are one block."""
+        size = min(block, self._size - low)
+        begins = [low] if low == first else []
+        after = max(low - 1, first)  # a line begins behind a line feed
+        piece = os.pread(self._fd, low + size - 1 - after, after)
+        found = piece.find(b"\n")
+        while found >= 0:
+            begins.append(after + found + 1)
+            found = piece.find(b"\n", found + 1)
+        return begins
 
     def _length_at(self, offset: int, lowest: int) -> int:
         """Return how long the line around an offset is, up to what would be read of it."""
@@ -144,13 +185,14 @@ class FileSample:
 
     def _line_end(self, offset: int) -> int:
         """Return where the line ends that the byte at `offset` belongs to, or a place in it far behind."""
-        highest = offset + BUDGET_BYTES
+        highest, size = offset + BUDGET_BYTES, _PIECE
         while offset < highest:
-            piece = os.pread(self._fd, 1 << 20, offset)
+            piece = os.pread(self._fd, size, offset)
             newline = piece.find(b"\n")
             if newline >= 0:
                 return offset + newline + 1
             if not piece:
                 break
             offset += len(piece)
+            size = 1 << 20
         return offset
