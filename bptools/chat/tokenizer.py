@@ -1,4 +1,4 @@
-"""A tokenizer by name: a tokenizer.json, a folder that holds one, or a model of the hub."""
+"""A tokenizer that is on the disk; `models.tokenizer_file` finds those of models."""
 
 from __future__ import annotations
 
@@ -6,23 +6,20 @@ import re
 from pathlib import Path
 from typing import Any
 
-from bptools.core.errors import InputError, MissingExtra, Unavailable
+from bptools.core.errors import InputError, MissingExtra
 
 
 def load_tokenizer(name: str) -> Any:
     """Return a `tokenizers.Tokenizer` that neither truncates nor pads.
 
-    name: a path, else OWNER/MODEL[@REVISION] on the hub, of which only tokenizer.json is fetched.
-    Raises InputError if it is not there or cannot be read, MissingExtra without the package, Unavailable if
-    the hub does not answer.
+    name: a tokenizer.json, or a folder that holds it. Raises InputError if it is not there or cannot be read,
+    MissingExtra without the package.
     """
     path = Path(name)
     if path.is_dir():
         path = path / "tokenizer.json"
     if not path.is_file():
-        if path.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
-            raise InputError(f"{name}: no tokenizer.json there; name the file or a folder that holds it")
-        path = Path(_from_hub(name))
+        raise InputError(f"{name}: no tokenizer.json there; name the file, its folder, or a model")
     try:
         from tokenizers import Tokenizer
     except ImportError:
@@ -46,21 +43,3 @@ def encodable(text: str) -> str:
     except UnicodeEncodeError:
         return _SURROGATE.sub("\ufffd", text)
     return text
-
-
-def _from_hub(name: str) -> str:
-    try:
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
-    except ImportError:
-        raise MissingExtra("huggingface_hub", "train") from None
-    model, _, revision = name.partition("@")
-    try:
-        return str(hf_hub_download(model, "tokenizer.json", revision=revision or None))
-    except (RepositoryNotFoundError, EntryNotFoundError):
-        raise InputError(
-            f"{name}: neither a file here nor a model with a tokenizer.json on the hub"
-        ) from None
-    except Exception as error:
-        reason = " ".join(str(error).lower().split())[:200]
-        raise Unavailable(f"cannot fetch the tokenizer of '{name}': {reason}") from None

@@ -80,8 +80,8 @@ def chatml(
         Text,
         option(
             "--tokenizer",
-            metavar="PATH",
-            help="Count the tokens of --chunk exactly, with this tokenizer.json.",
+            metavar="MODEL",
+            help="Count the tokens of --chunk exactly: a tokenizer.json, its folder, or a model.",
         ),
     ] = None,
 ) -> None:
@@ -95,7 +95,7 @@ def chatml(
             to=to,
             system=system,
             system_default=system_default,
-            role_map=pairs("--role-map", role_map),
+            role_map=pairs("--role-map", role_map, "NAME=ROLE"),
             alpaca_join=alpaca_join.replace("\\n", "\n"),
             unescape=unescape,
             reasoning=reasoning,
@@ -132,7 +132,12 @@ def _chunked(converter: Converter, chunk: str | None, overlap: int, tokenizer: s
         raise UsageError(f"--chunk-overlap {overlap} is not smaller than the chunk of {size} {unit}")
     if tokenizer is not None and unit != "tokens":
         raise UsageError(f"--tokenizer counts tokens, --chunk {chunk} counts {unit}")
-    return cutting(converter, size, unit, overlap, load_offsets(tokenizer) if tokenizer is not None else None)
+    offsets = None
+    if tokenizer is not None:
+        from bptools.models.hub import tokenizer_file
+
+        offsets = load_offsets(tokenizer_file(tokenizer))
+    return cutting(converter, size, unit, overlap, offsets)
 
 
 def _template(given: str | None) -> str | None:

@@ -46,7 +46,9 @@ def dedup(
     settings = pipe.settings
     pipe.intake.coerce = as_conversation
     reading = Options(
-        role_map=pairs("--role-map", role_map), text_field=settings.text_field, field_map=settings.field_map
+        role_map=pairs("--role-map", role_map, "NAME=ROLE"),
+        text_field=settings.text_field,
+        field_map=settings.field_map,
     )
     deduplicating.run(
         pipe,

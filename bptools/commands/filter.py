@@ -22,7 +22,7 @@ def filter_records(
     pipe: Pipeline,
     min_tokens: Annotated[Number, option("--min-tokens", min=1, metavar="N", help="Drop shorter texts.")] = None,
     max_tokens: Annotated[Number, option("--max-tokens", min=1, metavar="N", help="Drop longer texts.")] = None,
-    tokenizer: Annotated[Text, option("--tokenizer", metavar="MODEL", help="Count tokens exactly: a tokenizer.json, its folder, or a model of the hub.")] = None,
+    tokenizer: Annotated[Text, option("--tokenizer", metavar="MODEL", help="Count tokens exactly: a tokenizer.json, its folder, or a model.")] = None,
     min_chars: Annotated[Number, option("--min-chars", min=1, metavar="N", help="Drop texts of fewer characters.")] = None,
     max_chars: Annotated[Number, option("--max-chars", min=1, metavar="N", help="Drop texts of more characters.")] = None,
     min_turns: Annotated[Number, option("--min-turns", min=1, metavar="N", help="Drop conversations of fewer turns, the system's included.")] = None,
@@ -118,7 +118,12 @@ def filter_records(
     shaped = shuffle or any(value is not None for value in (redact, sample, order, out_dir))
     if stats:
         if shaped or settings.tag or settings.dropped is not None:
-            raise UsageError("--stats writes no records: it has no use for what shapes, tags or keeps them")
+            given = {
+                "--shuffle": shuffle, "--redact": redact, "--sample": sample, "--order": order,
+                "--out-dir": out_dir, "--tag": settings.tag, "--dropped": settings.dropped,
+            }  # fmt: skip
+            name = next(name for name, value in given.items() if value not in (None, False))
+            raise UsageError(f"--stats writes no records, {name} is about what is written; leave one out")
         filtering.show_stats(pipe, sieve)
         return
     shaping = None

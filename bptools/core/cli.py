@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 import sys
 from typing import Any, NoReturn
 
 import typer
-from typer._click.exceptions import ClickException
+from typer._click.exceptions import ClickException, NoSuchOption
 from typer._click.exceptions import UsageError as ClickUsageError
 from typer.core import TyperCommand
 from typer.main import get_command
@@ -22,6 +23,18 @@ from bptools.core.errors import BpError, Exit, ReaderGone
 from bptools.core.messages import Messages
 from bptools.core.settings import load_dotenv, origin_of
 from bptools.core.signals import Terminated, catch_signals
+from bptools.core.suggesting import did_you_mean
+
+_PLAIN = (
+    (r"^(no such command '.*')\. Did you mean", r"\1; did you mean"),
+    (r"is not a valid int(eger)?( range)?$", "is no whole number"),
+    (r"is not a valid float( range)?$", "is no number"),
+    (r"is not a valid boolean\. Recognized values:.*", "is neither true nor false; write 1 or 0"),
+    (r"is not in the range x>=(\S+)$", r"is less than \1"),
+    (r"is not in the range x<=(\S+)$", r"is more than \1"),
+    (r"is not in the range (\S+)<=x<=(\S+)$", r"is not between \1 and \2"),
+)
+"""What the parser says, and what we say: expressions."""
 
 
 def command_app() -> typer.Typer:
@@ -148,11 +161,22 @@ def _usage_message(error: ClickUsageError, name: str) -> tuple[str, int]:
     parameter = getattr(error, "param", None)
     origin = origin_of(error.ctx, parameter.name or "") if error.ctx and parameter is not None else None
     if origin is not None:
-        detail = " ".join(error.message.rstrip(".").split())
+        detail = _plain(" ".join(error.message.rstrip(".").split()))
         return f"{origin.place}: {_lower(detail)}", Exit.CONFIG if origin.is_file else Exit.USAGE
-    text = _lower(error.format_message().rstrip("."))
+    text = _plain(_lower(error.format_message().rstrip(".")))
+    if isinstance(error, NoSuchOption) and error.ctx is not None:
+        names = [name for known in error.ctx.command.params for name in known.opts if name.startswith("--")]
+        text = f"no such option: {error.option_name}{did_you_mean(error.option_name, names)}"
     path = error.ctx.command_path if error.ctx is not None else name
-    return f"{' '.join(text.split())}; see {path} --help", Exit.USAGE
+    text = " ".join(text.split())
+    return text if text.endswith("?") else f"{text}; see {path} --help", Exit.USAGE
+
+
+def _plain(text: str) -> str:
+    """Say of a value what it should be, not the name of a type."""
+    for found, instead in _PLAIN:
+        text = re.sub(found, instead, text)
+    return text
 
 
 def _lower(text: str) -> str:

@@ -263,11 +263,12 @@ def _nvidia_smi() -> list[dict[str, Any]]:
 def diagnosis_text(found: dict[str, Any]) -> str:
     """Return the diagnosis as lines for a person: what is there, then each extra with what it lacks."""
     python, host, device = found["python"], found["platform"], found["devices"]
+    cores = f"{device['cpu_cores']} {'core' if device['cpu_cores'] == 1 else 'cores'}"
     lines = [
         f"bptools   {found['bptools']}",
         f"python    {python['version']}  {python['executable']}",
         f"platform  {host['system']} {host['release']} {host['machine']}",
-        f"cpu       {device['cpu_cores']} cores, {_gigabytes(device['memory'])}",
+        f"cpu       {cores}, {_gigabytes(device['memory'])}",
     ]
     lines += [
         f"cuda      {gpu['name']}, {_gigabytes(gpu['memory'])}, driver {gpu['driver']}"

@@ -202,13 +202,13 @@ def _parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empt
     return inspect.Parameter(name, kind, default=default, annotation=annotation)
 
 
-def pairs(name: str, given: list[str] | None) -> dict[str, str]:
-    """Return {left: right} of an option given as LEFT=RIGHT. Raises UsageError naming it."""
+def pairs(name: str, given: list[str] | None, shape: str = "NAME=VALUE") -> dict[str, str]:
+    """Return {left: right} of an option given as LEFT=RIGHT, its metavar. Raises UsageError naming it."""
     found: dict[str, str] = {}
     for text in given or []:
         left, equals, right = text.partition("=")
         if not equals or not left or not right:
-            raise UsageError(f"{name} '{text}' is not NAME=VALUE")
+            raise UsageError(f"{name} '{text}' is not {shape}")
         found[left] = right
     return found
 
@@ -233,7 +233,7 @@ def _settings(context: typer.Context, values: dict[str, Any]) -> PipelineSetting
         input_format=values["input_format"],
         split_on=values["split_on"],
         text_field=values["text_field"],
-        field_map=pairs("--map", values["map"]),
+        field_map=pairs("--map", values["map"], "FIELD=COLUMN"),
         skip=values["skip"],
         slice=values["slice"],
         limit=values.get("limit"),

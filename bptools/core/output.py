@@ -79,6 +79,11 @@ class Output:
         self._raw.digest = digest
 
     @property
+    def name(self) -> str:
+        """What messages call it: a file in quotes."""
+        return self._raw.name
+
+    @property
     def bytes_written(self) -> int:
         """Bytes that have left the buffer."""
         return self._raw.bytes_written

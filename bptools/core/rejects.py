@@ -82,9 +82,10 @@ class RejectLog:
             self._messages.warn(f"rejects by reason: {by_count(counts.rejects)}")
         if not self._tolerance.exceeded(counts):
             return None
+        where = "--rejects FILE keeps them" if self._kept is None else f"they are in {self._kept.name}"
         return DataError(
             f"{counts.rejected} of {counts.read} records rejected; "
-            f"--max-rejects {counts.rejected} tolerates them, --rejects FILE keeps them"
+            f"--max-rejects {counts.rejected} tolerates them, {where}"
         )
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from bptools.core.errors import ConfigError
 from bptools.core.registry import COMMANDS
 from bptools.core.setting_types import as_written
-from bptools.core.streams import reason_of
+from bptools.core.streams import reason_not_read
 from bptools.core.suggesting import did_you_mean
 
 PROJECT_FILE = "bptools.toml"
@@ -162,7 +162,7 @@ def read_table(path: str, number: Callable[[Any, str], Any] = lambda value, text
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:
-        raise ConfigError(f"cannot open '{path}': {reason_of(error)}") from None
+        raise ConfigError(f"cannot open '{path}': {reason_not_read(error)}") from None
     try:
         if path.endswith(".toml"):
             try:

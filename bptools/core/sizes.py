@@ -36,8 +36,8 @@ def shown_size(size: int) -> str:
 
 
 def shown_time(seconds: float) -> str:
-    """Return seconds as a clock has them, cut to whole ones: 0:12, 1:02:03."""
-    minutes, rest = divmod(max(0, int(seconds)), 60)
+    """Return seconds as a clock has them, to whole ones: 0:12, 1:02:03."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 

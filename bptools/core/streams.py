@@ -233,7 +233,7 @@ def open_input(source: Source, digest: Any = None) -> Input:
             fd = os.open(source.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
             file = CountingFile(fd, close=True, name=f"'{source.name}'")
         except OSError as error:
-            raise InputError(f"cannot open '{source.name}': {reason_of(error)}") from None
+            raise InputError(f"cannot open '{source.name}': {reason_not_read(error)}") from None
         if stat.S_ISDIR(os.fstat(file.fileno()).st_mode):
             file.close()
             raise InputError(f"cannot read '{source.name}': is a directory")
@@ -261,6 +261,11 @@ def decompressed(raw: RawStream) -> tuple[RawStream, str | None]:
 def reason_of(error: OSError) -> str:
     """Return the system's reason, lower-case, without errno and path."""
     return (error.strerror or str(error)).lower()
+
+
+def reason_not_read(error: OSError) -> str:
+    """Return the reason as `reason_of`, shorter for what is not there."""
+    return "no such file" if isinstance(error, FileNotFoundError) else reason_of(error)
 
 
 def _gunzip(raw: RawStream) -> RawStream:
@@ -319,6 +324,6 @@ def read_small_file(path: str) -> str:
         with open(path, encoding="utf-8") as file:
             return file.read()
     except OSError as error:
-        raise InputError(f"cannot open '{path}': {reason_of(error)}") from None
+        raise InputError(f"cannot open '{path}': {reason_not_read(error)}") from None
     except UnicodeDecodeError:
         raise InputError(f"cannot read '{path}': not UTF-8") from None

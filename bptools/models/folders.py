@@ -75,7 +75,9 @@ def _table(folder: str, name: str, kind: str) -> dict[str, Any]:
         with open(os.path.join(folder, name), encoding="utf-8") as file:
             table = json.load(file)
     except FileNotFoundError:
-        raise InputError(f"'{folder}' is no {kind}: there is no {name} in it") from None
+        inside = os.path.join(folder, kind)  # a run of bp-train was named, its adapter was meant
+        meant = f"; did you mean '{inside}'?" if os.path.isfile(os.path.join(inside, name)) else ""
+        raise InputError(f"'{folder}' is no {kind}: there is no {name} in it{meant}") from None
     except OSError as error:
         raise InputError(f"cannot read {name} of '{folder}': {reason_of(error)}") from None
     except (ValueError, RecursionError):

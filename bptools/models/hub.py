@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from bptools.core.errors import BpError, InputError, MissingExtra, Unavailable
 from bptools.models.folders import missing_weights
-from bptools.models.names import NANO_FOLDER, ModelName
+from bptools.models.names import NANO_FOLDER, ModelName, resolve
 
 What = Literal["all", "config", "tokenizer"]
 _CONFIG = ["config.json", "generation_config.json"]
@@ -65,6 +65,21 @@ def fetch(model: ModelName, what: What = "all", code: bool = False) -> str:
     if what == "all":
         _require_weights(folder, model)
     return str(folder)
+
+
+def tokenizer_file(name: str) -> str:
+    """Return the path of a tokenizer.json: the path itself, in a folder, or of a model that is named.
+
+    What looks like a path and is not there is returned as it is. Raises InputError for a model that has none,
+    else as `resolve` and `fetch` do.
+    """
+    path = os.path.join(name, "tokenizer.json") if os.path.isdir(name) else name
+    if os.path.exists(name) or name.endswith(".json") or name.startswith((".", "/", "~")):
+        return path
+    path = os.path.join(fetch(resolve(name), "tokenizer"), "tokenizer.json")
+    if not os.path.isfile(path):
+        raise InputError(f"'{name}' has no tokenizer.json; name a model that has one")
+    return path
 
 
 def resolved_revision(model: ModelName) -> str | None:
@@ -188,22 +203,23 @@ def _explained(error: Exception, model: ModelName) -> BpError:
 
     from bptools.models.loading import one_line
 
-    shown = model.shown if model.shown == model.name else f"{model.shown} ({model.name})"
+    shown = f"'{model.shown}'" if model.shown == model.name else f"'{model.shown}' ({model.name})"
     if isinstance(error, BpError):
         return error
     if isinstance(error, errors.GatedRepoError):
-        return InputError(f"'{shown}' is gated; accept its terms on the hub and set HF_TOKEN")
+        return InputError(f"{shown} is gated; accept its terms on the hub and set HF_TOKEN")
     if isinstance(error, errors.RevisionNotFoundError):
-        return InputError(f"'{shown}' has no revision '{model.revision}'")
+        return InputError(f"{shown} has no revision '{model.revision}'")
     if isinstance(error, errors.RepositoryNotFoundError):
-        return InputError(f"'{shown}' is not on the hub, or private; check the name, or set HF_TOKEN")
+        return InputError(f"{shown} is not on the hub, or private; check the name, or set HF_TOKEN")
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status in (401, 403):
-        return InputError(f"the hub refuses '{shown}' ({status}); check HF_TOKEN")
+        return InputError(f"the hub refuses {shown} ({status}); check HF_TOKEN")
     if _is_connection(error):
         return Unavailable(
-            f"cannot reach {constants.ENDPOINT} for '{shown}', and it is not in the cache; try again"
+            f"cannot reach {constants.ENDPOINT} for {shown}, and it is not in the cache; "
+            "check the network, HF_ENDPOINT, HF_HUB_OFFLINE"
         )
     if isinstance(error, OSError) and error.errno is not None:
         raise error
-    return Unavailable(f"cannot fetch '{shown}': {one_line(error)}")
+    return Unavailable(f"cannot fetch {shown}: {one_line(error)}")

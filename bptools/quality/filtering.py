@@ -46,8 +46,9 @@ def sieve(
         if length["min_tokens"] is None and length["max_tokens"] is None:
             raise UsageError("--tokenizer counts for --min-tokens and --max-tokens; give one of them")
         from bptools.chat.tokenizer import load_tokenizer
+        from bptools.models.hub import tokenizer_file
 
-        loaded = load_tokenizer(tokenizer)
+        loaded = load_tokenizer(tokenizer_file(tokenizer))
     language = rule_set = None
     if languages is not None:
         from bptools.quality.language import Language

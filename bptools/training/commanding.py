@@ -136,7 +136,7 @@ def _options(reading: PipelineSettings, given: dict[str, Any]) -> Options:
 
     return Options(
         to="text" if given["method"] in ("cpt", "pretrain") else "auto",  # a chat as ChatML then
-        role_map=pairs("--role-map", given["role_map"]),
+        role_map=pairs("--role-map", given["role_map"], "NAME=ROLE"),
         text_field=reading.text_field,
         field_map=reading.field_map,
     )

@@ -19,10 +19,14 @@ _WITHOUT_GRADIENT = {"dpo": 2, "kto": 6}
 
 
 def expectations(job: Job, prepared: Prepared) -> dict[str, Any]:
-    """Return {memory, free, steps, seconds}: bytes of one step, and the time of the whole run."""
+    """Return {memory, free, steps, seconds}: bytes of one step, and the time of the whole run.
+
+    Raises UsageError for modules that the model lacks, as the real run does.
+    """
     from transformers import AutoConfig
 
     from bptools.models.presets import shape_of
+    from bptools.training.modelling import check_modules
     from bptools.training.pretraining import make_config
     from bptools.training.working import micro_batch, steps_of
 
@@ -31,6 +35,7 @@ def expectations(job: Job, prepared: Prepared) -> dict[str, Any]:
         config = make_config(prepared.tokenizer, settings.model_config)
     else:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=settings.trust_remote_code)
+    check_modules(job, config)
     micro = micro_batch(job, prepared) or 1
     sides = 2 if settings.method in ("dpo", "orpo") else 1  # of a preference, in one pass
     need = memory.exact(

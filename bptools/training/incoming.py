@@ -24,16 +24,16 @@ class Incoming:
 
     def __init__(self, path: str, lock: Lock) -> None:
         self.path = path
+        self.above: list[str] = []  # folders that were made for it, the innermost first
         self._lock = lock
 
     def remove(self) -> None:
         """Remove the folder and what is left in it; its lock is held until it is gone."""
         shutil.rmtree(self.path, ignore_errors=True)
         self._lock.release()
-        try:
-            os.rmdir(self.path)  # Windows keeps a file that is open, and lets it go with its lock
-        except OSError:
-            pass
+        for folder in (self.path, *self.above):
+            with contextlib.suppress(OSError):  # a run is there now, or Windows has the file open still
+                os.rmdir(folder)
 
 
 def make_incoming(parent: str, wanted: str | None = None) -> Incoming:
@@ -41,23 +41,39 @@ def make_incoming(parent: str, wanted: str | None = None) -> Incoming:
 
     wanted: what is to be made in the end, for messages.
     """
+    above = _missing(parent)
     try:
         os.makedirs(parent, exist_ok=True)
         for name in os.listdir(parent):
             if INCOMING.fullmatch(name):
                 _remove_if_dead(os.path.join(parent, name))
         for _ in range(_TRIES):
+            os.makedirs(parent, exist_ok=True)  # one that ended may have taken it along
             made = _claim(os.path.join(parent, f"{PREFIX}{os.getpid()}-{os.urandom(3).hex()}"))
             if made is not None:
+                made.above = above
                 return made
     except OSError as error:
         raise OutputError(f"cannot create '{wanted or parent}': {reason_of(error)}") from None
     raise OutputError(f"cannot create a folder in '{parent}': other processes remove it at once")
 
 
+def _missing(folder: str) -> list[str]:
+    """Return a folder and those above it, as far as they are not there."""
+    missing = []
+    folder = os.path.abspath(folder)
+    while not os.path.lexists(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    return missing
+
+
 def _claim(folder: str) -> Incoming | None:
     """Make and lock a folder; None where another process took it for dead before it was locked."""
-    os.mkdir(folder)
+    try:
+        os.mkdir(folder)
+    except FileNotFoundError:
+        return None
     try:
         lock = take_lock(os.path.join(folder, LOCK), None, f"'{folder}'")
     except Busy:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from bptools.core.errors import UsageError
@@ -53,7 +54,7 @@ def lora_config(job: Job, model: Any) -> Any:
     from peft import LoraConfig
 
     settings = job.settings
-    saved = list(settings.modules_to_save)
+    saved = saved_modules(list(settings.modules_to_save), model)
     tied = bool(getattr(model.config, "tie_word_embeddings", False))
     return LoraConfig(
         task_type="CAUSAL_LM",
@@ -75,15 +76,41 @@ def targets(text: str, model: Any) -> str | list[str]:
         return text
     names = target_names(text)
     if names is not None:
-        modules = [name for name, _ in model.named_modules()]
-        for wanted in names:
-            if not any(name == wanted or name.endswith("." + wanted) for name in modules):
-                linear = sorted({name.rpartition(".")[2] for name in modules if name.endswith("proj")})
-                raise UsageError(f"--targets: no module '{wanted}' in this model; it has {', '.join(linear)}")
+        _require_modules("--targets", names, model, lambda name: name.endswith("proj"))
         return names
     if not any(re.fullmatch(text, name) for name, _ in model.named_modules()):
         raise UsageError(f"--targets '{text}' matches no module of this model")
     return text
+
+
+def saved_modules(names: list[str], model: Any) -> list[str]:
+    """Return the names of modules that are trained whole. Raises UsageError for one that the model lacks."""
+    whole = {"embed_tokens", "lm_head", "norm", "wte", "wpe", "ln_f"}
+    _require_modules("--modules-to-save", names, model, lambda name: name.rpartition(".")[2] in whole)
+    return names
+
+
+def _require_modules(option: str, names: list[str], model: Any, usual: Callable[[str], bool]) -> None:
+    modules = [name for name, _ in model.named_modules()]
+    for wanted in names:
+        if not any(name == wanted or name.endswith("." + wanted) for name in modules):
+            known = sorted({name.rpartition(".")[2] for name in modules if usual(name)})
+            has = f"; it has {', '.join(known)}" if known else ""
+            raise UsageError(f"{option}: no module '{wanted}' in this model{has}")
+
+
+def check_modules(job: Job, config: Any) -> None:
+    """Raise UsageError as `lora_config` would for the model of a configuration, without its weights."""
+    settings = job.settings
+    if not job.makes_adapter or settings.adapter or not (settings.targets or settings.modules_to_save):
+        return
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=settings.trust_remote_code)
+    targets(settings.targets or "all-linear", model)
+    saved_modules(list(settings.modules_to_save), model)
 
 
 def parameter_counts(model: Any) -> tuple[int, int]:

@@ -24,7 +24,7 @@ from bptools.training.base_models import (
     identity_of,
     resolve_revision,
 )
-from bptools.training.checking import check_settings, with_adapters_sizes
+from bptools.training.checking import check_beta, check_settings, with_adapters_sizes
 from bptools.training.earlier import recover, set_aside, withdraw
 from bptools.training.incoming import Incoming, make_incoming
 from bptools.training.run_directory import (
@@ -91,6 +91,7 @@ def make_plan(
     """
     preflight.check_packages(settings)
     check_settings(settings)
+    preflight.check_device(settings)
     settings = with_adapters_sizes(settings)
     model, preset = base_model(settings)
     if settings.checkpointing is None:
@@ -116,6 +117,7 @@ def make_plan(
         except (ReadWriteError, OutputError) as error:
             raise type(error)(_of_the_place(str(error), folder, request)) from None
         settings = replace(settings, method=_method(settings, spooled))
+        check_beta(settings)
         settings, reasons = complete(settings, preset, settings.method or "sft", spooled.records)
         if why:
             reasons["quant"] = why

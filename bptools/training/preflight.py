@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from bptools.models.presets import Preset
     from bptools.training.settings import Settings
 
+# of NVIDIA, of its boards with memory in common, of AMD, of Windows below a Linux
+_DRIVERS = ("/dev/nvidiactl", "/dev/nvmap", "/dev/kfd", "/dev/dxg")
 _NEEDED = ("torch", "transformers", "trl", "peft", "datasets")
 TRACKERS = {
     "wandb": ("wandb",),
@@ -52,6 +54,20 @@ def _installed(name: str) -> bool:
     """Say whether a package is there; a mere folder of that name, as wandb leaves behind, is none."""
     spec = find_spec(name)
     return spec is not None and spec.origin is not None
+
+
+def check_device(settings: Settings) -> None:
+    """Raise Unavailable for a kind of device that this system cannot have; what it has, torch knows."""
+    kind = settings.device.partition(":")[0]
+    if kind == "mps":
+        lacks = sys.platform != "darwin"
+    elif kind == "cuda":
+        drives = sys.platform == "win32" or any(map(os.path.exists, _DRIVERS))
+        lacks = not drives and not memory.available("cuda")
+    else:
+        return
+    if lacks:
+        raise Unavailable(f"no {kind} device on this machine; --device auto takes what it has")
 
 
 def likely_device(settings: Settings) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bptools.core.pipeline import Pipeline
 
 _CONTENT = ("messages", "tools", "text", "prompt", "chosen", "rejected", "completion", "label")
-EVERY_TENTH = 0.1
+A_TENTH = 0.1
 _SPLIT_SEED = 1  # fixed: sides never change
 
 
@@ -42,14 +42,14 @@ class Spooled:
 def evaluation_share(text: str) -> tuple[float, int]:
     """Read `2%`, `.02`, `100` or `0`: (share of the records, most of them). Raises UsageError.
 
-    A number of records is taken from every tenth one.
+    A number of records is drawn as a tenth of them is, until there are so many.
     """
     try:
         number = float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError:
         number = -1.0
     if number >= 1 and number.is_integer() and not text.endswith("%"):
-        return EVERY_TENTH, int(number)
+        return A_TENTH, int(number)
     if not 0 <= number < 0.9:
         raise UsageError(
             f"--eval-split '{text}' is no share below 90 % and no number of records; write 2% or 100"

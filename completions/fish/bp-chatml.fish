@@ -70,7 +70,7 @@ complete -c bp-chatml -n _shtab_bp_chatml_using -l on-markup -xka "escape drop k
 complete -c bp-chatml -n _shtab_bp_chatml_using -l eos -x -d 'Append this to every text'
 complete -c bp-chatml -n _shtab_bp_chatml_using -l chunk -x -d 'Cut plain text into 512tokens, 200words or 3paragraphs'
 complete -c bp-chatml -n _shtab_bp_chatml_using -l chunk-overlap -x -d 'Units that a chunk repeats of the one before'
-complete -c bp-chatml -n _shtab_bp_chatml_using -l tokenizer -xka "(__fish_complete_path (commandline -ct))" -d 'Count the tokens of --chunk exactly, with this tokenizer.json'
+complete -c bp-chatml -n _shtab_bp_chatml_using -l tokenizer -x -d 'Count the tokens of --chunk exactly'
 complete -c bp-chatml -n _shtab_bp_chatml_using -s o -l output -xka "(__fish_complete_path (commandline -ct))" -d 'Write to FILE, whole or not at all'
 complete -c bp-chatml -n _shtab_bp_chatml_using -l input-format -xka "jsonl json csv tsv parquet text" -d 'Take every source for this container instead of looking'
 complete -c bp-chatml -n _shtab_bp_chatml_using -l split-on -xka "line paragraph file" -d 'What one record of a text file is'

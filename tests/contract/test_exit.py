@@ -221,18 +221,18 @@ def test_a_bad_value_is_named_by_its_origin(name: str, tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("skip: x\n")
     outcome = run(name, "-c", "a.yaml", cwd=tmp_path)
     assert outcome.code == 78
-    assert ": a.yaml: skip: 'x' is not" in one_line(outcome.stderr, name)
+    assert ": a.yaml: skip: 'x' is no whole number" in one_line(outcome.stderr, name)
     (tmp_path / "a.yaml").write_text("max-rejects: x\n")
     outcome = run(name, "-c", "a.yaml", cwd=tmp_path)
     assert outcome.code == 78
     assert ": a.yaml: --max-rejects 'x'" in one_line(outcome.stderr, name)
     outcome = run(name, cwd=tmp_path, env={"BP_SKIP": "x"})
     assert outcome.code == 2
-    assert ": BP_SKIP: 'x' is not" in one_line(outcome.stderr, name)
+    assert ": BP_SKIP: 'x' is no whole number" in one_line(outcome.stderr, name)
     (tmp_path / ".env").write_text("BP_SKIP=x\n")
     outcome = run(name, cwd=tmp_path)
     assert outcome.code == 78
-    assert ": .env:1: BP_SKIP: 'x' is not" in one_line(outcome.stderr, name)
+    assert ": .env:1: BP_SKIP: 'x' is no whole number" in one_line(outcome.stderr, name)
 
 
 @pytest.mark.parametrize("name", DATA_COMMANDS)

@@ -9,6 +9,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+from tests.contract.commands import run
 from tests.golden import ROOT, environment
 from tests.tiny import shared_model
 from tests.unit.loopback_hub import LoopbackHub
@@ -157,9 +158,41 @@ def test_each_failure_has_a_line_of_its_own(tmp_path: Path) -> None:
         assert "has no safetensors" in message
     code, message = ask("http://127.0.0.1:9", tmp_path, "qwen0.5b")[0]
     assert code == 69
-    assert message.startswith(f"cannot reach http://127.0.0.1:9 for 'qwen0.5b ({NAME})'")
+    assert message.startswith(f"cannot reach http://127.0.0.1:9 for 'qwen0.5b' ({NAME})")
     code, message = ask("http://127.0.0.1:9", tmp_path, "qwen0.5b", HF_HUB_OFFLINE="1")[0]
     assert (code, message) == (
         69,
         "'qwen0.5b' is not in the cache, and HF_HUB_OFFLINE keeps from fetching it",
     )
+
+
+def test_tokens_are_counted_with_the_tokenizer_of_a_model(tmp_path: Path) -> None:
+    """By bp-filter, with nano, a folder and a model of the hub alike; a hub that is away is no missing model."""
+    text = "The ferry leaves at six, and nobody knows why it does so. " * 20
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": text}) + "\n")
+
+    def count(tokenizer: str, **more: str) -> tuple[int, str]:
+        done = run(
+            "bp-filter", "--tokenizer", tokenizer, "--stats", "--max-tokens", "9999", "a.jsonl",
+            cwd=tmp_path, env={"HF_HUB_OFFLINE": "0", "HF_HUB_ETAG_TIMEOUT": "3", **more},
+        )  # fmt: skip
+        return done.code, (done.stdout if done.code == 0 else done.stderr).decode()
+
+    expected = count("nano")
+    assert expected[0] == 0
+    with LoopbackHub({NAME: repository(), "me/slow": {"config.json": b"{}"}}) as hub:
+        assert count(NAME, HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path / "cache"))[0] == 0
+        assert not any("safetensors" in line for line in hub.requests if "GET" in line and "resolve" in line)
+        code, said = count("me/slow", HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path / "cache"))
+        assert (code, said) == (66, "bp-filter: 'me/slow' has no tokenizer.json; name a model that has one\n")
+        code, said = count("me/nothing", HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path / "cache"))
+        assert (code, said.count("\n"), "is not on the hub, or private" in said) == (66, 1, True)
+    code, said = count("me/other", HF_ENDPOINT="http://127.0.0.1:9", HF_HOME=str(tmp_path / "cache"))
+    assert (code, said.count("\n")) == (69, 1)
+    assert said.startswith("bp-filter: cannot reach http://127.0.0.1:9 for 'me/other'")
+    for missing in ("./gone", "gone.json", "me/tokenizer.json"):
+        code, said = count(missing)
+        assert (code, said) == (
+            66,
+            f"bp-filter: {missing}: no tokenizer.json there; name the file, its folder, or a model\n",
+        )

@@ -123,7 +123,7 @@ def test_values_that_cutoffs_do_not_know_are_counted_too(tmp_path: Path) -> None
         "a": {**limits, "low": 5.0, "below": 0, "above": 0}, "b": {**limits, "below": 0, "above": 0},
         "new": {**limits, "below": 1, "above": 1}, "newer": {**limits, "below": 0, "above": 1},
     }  # fmt: skip
-    assert cut.described() == "4 values of src; 1 below, 2 above"
+    assert cut.described() == "within limits of each of 4 values of src; 1 below, 2 above"
 
 
 def test_a_million_scores_are_cut_exactly_in_seconds_and_little_memory() -> None:

@@ -64,7 +64,7 @@ def test_yaml_that_cannot_be_read_is_an_error_of_the_file(text: str, tmp_path: P
         ("bp-chatml", "limit: .nan", "limit takes a whole number, not nan"),
         ("bp-chatml", "tag: {a: b}", "tag takes one value, not a table"),
         ("bp-chatml", "tag: 1", "tag is true or false, not 1"),
-        ("bp-chatml", "map: 3", "--map '3' is not NAME=VALUE"),
+        ("bp-chatml", "map: 3", "--map '3' is not FIELD=COLUMN"),
         ("bp-generate", "template-kwargs: {x: &a {y: *a}}", "template-kwargs holds itself"),
         ("bp-filter", "keep-match: [~]", "keep-match takes a text, not null; quote it"),
         ("bp-filter", "drop-match: true", "drop-match takes a text, not true; quote it"),

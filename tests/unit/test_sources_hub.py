@@ -165,7 +165,11 @@ def test_choices_and_failures_are_one_clear_line(hub: LoopbackHub, tmp_path: Pat
 @needs_datasets
 @pytest.mark.slow
 def test_offline(tmp_path: Path) -> None:
-    line = "hf:me/chat: hub not reachable and data set not cached; check the network, HF_ENDPOINT, HF_HUB_OFFLINE"
-    for more in ({}, {"HF_HUB_OFFLINE": "1"}):
+    away = (
+        "cannot reach http://127.0.0.1:9 for 'hf:me/chat', and it is not in the cache; "
+        "check the network, HF_ENDPOINT, HF_HUB_OFFLINE"
+    )
+    offline = "'hf:me/chat' is not in the cache, and HF_HUB_OFFLINE keeps from fetching it"
+    for more, line in (({}, away), ({"HF_HUB_OFFLINE": "1"}, offline)):
         (outcome,) = run(tmp_path, "http://127.0.0.1:9", "hf:me/chat", **more)
         assert (outcome["error"], outcome["exit"]) == (line, 69)

@@ -12,7 +12,15 @@ import pytest
 
 from bptools.commands.train import app
 from bptools.core import cli
-from bptools.core.errors import BpError, Exit, InputError, OutputError, ReadWriteError, UsageError
+from bptools.core.errors import (
+    BpError,
+    Exit,
+    InputError,
+    OutputError,
+    ReadWriteError,
+    Unavailable,
+    UsageError,
+)
 from bptools.training import earlier, plan, preflight, training
 from bptools.training.checking import check_settings, names_of_transformers
 from bptools.training.launching import ChildError
@@ -64,6 +72,11 @@ def contents(folder: Path) -> dict[str, bytes]:
         (["--dtype", "float16", "--device", "cpu"], 2, "overflows on a CPU"),
         (["--schedule", "cosin"], 2, "transformers has no 'cosin'; did you mean 'cosine'?"),
         (["--schedule", "cosin", "--dry-run"], 2, "did you mean 'cosine'?"),
+        (["--full", "--rank", "4"], 2, "--rank is of an adapter, --full trains none; leave one out"),
+        (["--full", "--modules-to-save", "lm_head"], 2, "--modules-to-save is of an adapter, --full trains none"),
+        (["--method", "pretrain", "--dora"], 2, "--dora is of an adapter, --method pretrain trains none"),
+        (["--early-stopping", "2", "--eval-every", "never"], 2, "--eval-every never takes none; leave one out"),
+        (["--method", "sft", "--beta", "0.3"], 2, "--beta is for dpo, orpo and kto, not for sft"),
         (["--schedule", "warmup_stable_decay"], 2, "needs arguments"),
         (["--optimizer", "adamw_trch"], 2, "transformers has no 'adamw_trch'; did you mean 'adamw_torch'?"),
         (["--optimizer", "!"], 2, "it has adamw_torch, "),
@@ -97,6 +110,42 @@ def test_options_are_judged_before_a_record_is_read(
     assert (done, said in err) == (code, True), err
     assert "not-there" not in err
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("platform", "nodes", "refused"),
+    [
+        ("linux", [], ["cuda", "cuda:1", "mps"]),
+        ("linux", ["/dev/nvidiactl"], ["mps"]),
+        ("linux", ["/dev/dxg"], ["mps"]),
+        ("darwin", [], ["cuda", "cuda:1"]),
+        ("win32", [], ["mps"]),
+    ],
+)
+def test_a_device_that_the_system_cannot_have_is_told_at_once(
+    platform: str, nodes: list[str], refused: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bptools.training import preflight
+
+    monkeypatch.setattr(preflight.sys, "platform", platform)
+    monkeypatch.setattr(preflight.os.path, "exists", nodes.__contains__)
+    monkeypatch.setattr(preflight.memory, "available", lambda kind: 0)
+    for device in ("auto", "cpu", "cuda", "cuda:1", "mps"):
+        if device in refused:
+            with pytest.raises(Unavailable, match=r"no (cuda|mps) device on this machine; --device auto"):
+                preflight.check_device(Settings(device=device))
+        else:
+            preflight.check_device(Settings(device=device))
+
+
+def test_what_only_the_records_tell(called: Called, tmp_path: Path, chats: str) -> None:
+    """The method, and what fits it, and what is left behind then: nothing."""
+    code, err = called("--model", shared_model(), "--beta", "0.3", chats)
+    assert (code, "--beta is for dpo, orpo and kto, not for sft" in err) == (2, True), err
+    (tmp_path / "empty.jsonl").touch()
+    code, err = called("--model", shared_model(), "--runs", "a/b/runs", "empty.jsonl")
+    assert (code, "no record" in err) == (65, True), err
+    assert not (tmp_path / "runs").exists() and not (tmp_path / "a").exists()
 
 
 def test_the_environment_is_judged_too(called: Called, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from bptools.core.errors import InputError
 from bptools.core.messages import printable
 from bptools.core.sources.base import Source
+from bptools.core.streams import reason_not_read
 
 DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".txt", ".md")
 PACKED_SUFFIXES = (".gz", ".zst")
@@ -148,8 +149,4 @@ def _order(path: str) -> list[bytes]:
 
 
 def _reason(error: OSError | ValueError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "no such file"
-    if isinstance(error, OSError):
-        return (error.strerror or str(error)).lower()
-    return str(error).lower()
+    return reason_not_read(error) if isinstance(error, OSError) else str(error).lower()

@@ -212,8 +212,16 @@ class _ClearErrors:
         if "HFValidationError" in kinds:
             return InputError(f"cannot read '{shown}': {name} is no name a data set can have")
         if any(map(_is_connection, causes)):
-            fix = "check the network, HF_ENDPOINT, HF_HUB_OFFLINE"
-            return Unavailable(f"{shown}: hub not reachable and data set not cached; {fix}")
+            from huggingface_hub import constants
+
+            if constants.HF_HUB_OFFLINE:
+                return Unavailable(
+                    f"'{shown}' is not in the cache, and HF_HUB_OFFLINE keeps from fetching it"
+                )
+            return Unavailable(
+                f"cannot reach {constants.ENDPOINT} for '{shown}', and it is not in the cache; "
+                "check the network, HF_ENDPOINT, HF_HUB_OFFLINE"
+            )
         if "DataFilesNotFoundError" in kinds or "EmptyDatasetError" in kinds:
             return InputError(f"{shown}: the data set holds no data files that can be read")
         if "DatasetNotFoundError" in kinds:

@@ -7,7 +7,7 @@ import stat
 from dataclasses import dataclass, field
 
 from bptools.core.errors import BpError, Exit, InputError
-from bptools.core.streams import reason_of
+from bptools.core.streams import reason_not_read
 from bptools.core.trace.ledger import Ledger
 from bptools.core.trace.stages import MANIFEST, OF_A_FILE, File, Stage, read_stage
 
@@ -79,7 +79,7 @@ class _Builder:
         try:
             status = os.stat(path)
         except OSError as error:
-            raise InputError(f"cannot read '{path}': {reason_of(error)}") from None
+            raise InputError(f"cannot open '{path}': {reason_not_read(error)}") from None
         artifact = File(path, path=path, state="there")
         parts: list[File] = []
         if stat.S_ISDIR(status.st_mode):

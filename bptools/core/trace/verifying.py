@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bptools.core.errors import InputError
 from bptools.core.hashing import sha256_of
-from bptools.core.streams import reason_of
+from bptools.core.streams import reason_not_read
 
 if TYPE_CHECKING:
     from bptools.core.trace.graph import Trace
@@ -18,7 +18,7 @@ def digest_of(path: str, most: int | None = None) -> str:
     try:
         return sha256_of(path, most)
     except OSError as error:
-        raise InputError(f"cannot read '{path}': {reason_of(error)}") from None
+        raise InputError(f"cannot open '{path}': {reason_not_read(error)}") from None
 
 
 def verify_files(trace: Trace) -> None:

@@ -16,7 +16,7 @@ import orjson
 
 from bptools.core.errors import ConfigError, InputError, UsageError
 from bptools.core.records import Drop
-from bptools.core.streams import reason_of
+from bptools.core.streams import reason_not_read
 from bptools.quality.perplexity.cuts import Keep, Limits, percentiles
 from bptools.quality.perplexity.score import METRICS
 
@@ -129,7 +129,7 @@ class Cut:
         below, above = sum(self.below.values()), sum(self.above.values())
         text = f"{below:,} below, {above:,} above"
         if self.by is not None:
-            return f"{len(self._judged):,} values of {self.by}; {text}"
+            return f"within limits of each of {len(self._judged):,} values of {self.by}; {text}"
         limits = self._overall
         if limits is None:
             return text
@@ -182,7 +182,7 @@ class Cut:
             with open(path, "rb") as file:
                 table = orjson.loads(file.read())
         except OSError as error:
-            raise InputError(f"cannot read '{path}': {reason_of(error)}") from None
+            raise InputError(f"cannot open '{path}': {reason_not_read(error)}") from None
         except ValueError:
             table = None
         try:

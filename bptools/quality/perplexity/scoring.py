@@ -218,7 +218,7 @@ class Scoring:
         for item, scores in zip(waiting, zip(*several)):
             self._write(item.held, item.number, list(scores))
             item.held.waiting -= 1
-        self._work.end()
+        self._work.end(len(waiting))
 
     def _write(self, held: _Held, number: int, scores: list[Score]) -> None:
         """Put a score into the line of its record."""
@@ -268,6 +268,7 @@ class _Work:
         self.phase: str | None = "loading the model"
         self._started = 0.0
         self._busy = 0  # tokens done
+        self._records = 0  # whose rounds have ended
         self._from = self._until = 0.0  # of the input: what was read before this round, and with it
         self._round = self._done = 0
 
@@ -290,8 +291,9 @@ class _Work:
         self._done += tokens
         self._busy += tokens
 
-    def end(self) -> None:
-        """All of them are."""
+    def end(self, records: int) -> None:
+        """All of them are, of so many records."""
+        self._records += records
         self._from, self._round = self._until, 0
 
     def said(self) -> tuple[float | None, str]:
@@ -302,4 +304,4 @@ class _Work:
         if self._round:
             share += (self._until - self._from) * min(1.0, self._done / self._round)
         speed = self._busy / max(1e-9, time.monotonic() - self._started)
-        return share or None, f"{speed:,.0f} tokens/s"
+        return share or None, f"{self._records:,} scored, {speed:,.0f} tokens/s"

@@ -64,7 +64,7 @@ class Tally:
             f" {counts['scored']:,} scored{more}" + (f"; ppl {spread}" if counts["scored"] else "")
         )
         if self.cut.cuts:
-            messages.info(f"{self.cut.metric} {self.cut.described()}")
+            messages.info(f"kept is {self.cut.metric} {self.cut.described()}")
             for warning in self._leaning.warnings():
                 messages.warn(warning)
         halved = sum(each.halved for each in scorers)
