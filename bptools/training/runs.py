@@ -19,7 +19,7 @@ import orjson
 
 from bptools.core.errors import BpError, Busy, InputError
 from bptools.core.locks import take_lock
-from bptools.core.streams import reason_not_read
+from bptools.core.streams import reason_of
 from bptools.training.curves import finite, last_event, read_lines
 from bptools.training.run_directory import EARLIER, EVENTS, LOCK, MANIFEST, METRICS, PLAN, RunDirectory
 
@@ -90,7 +90,8 @@ def find_runs(folder: str) -> list[Run]:
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
-        raise InputError(f"cannot open '{folder}': {reason_not_read(error)}") from None
+        reason = "no such folder" if isinstance(error, FileNotFoundError) else reason_of(error)
+        raise InputError(f"cannot open '{folder}': {reason}") from None
     paths = [os.path.join(folder, name) for name in names if not name.startswith(".")]
     found = [read_run(path) for path in paths if not os.path.islink(path) and holds_plan(path)]
     return sorted(found, key=lambda run: (-run.time, run.name))

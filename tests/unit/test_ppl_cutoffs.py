@@ -165,7 +165,7 @@ def test_cutoffs_that_are_missing_and_those_of_nothing(
     data = lines(*made(10))
     for missing in (tmp_path / "nowhere.json", tmp_path):
         ppl(tmp_path, data, "--cutoffs", str(missing), code=66)
-        assert capfd.readouterr().err.startswith(f"bp-ppl: cannot read '{missing}': ")
+        assert capfd.readouterr().err.startswith(f"bp-ppl: cannot open '{missing}': ")
     file = tmp_path / "cutoffs.json"
     file.write_text(json.dumps(GOOD))
     ppl(tmp_path, data, "--cutoffs", str(file))
@@ -192,7 +192,7 @@ CHAT = lines({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistan
         (["--keep", ""], 2, "--keep ''"),
         (["--bounds", ":"], 2, "has no bound"),
         (["--bounds", ""], 2, "--bounds ''"),
-        (["--cutoffs", ""], 66, "cannot read ''"),
+        (["--cutoffs", ""], 66, "cannot open ''"),
         (["--bounds", "9:1"], 2, "9.0 is more than 1.0"),
         (["--bounds", "a:b"], 2, "is not LO:HI, two values"),
         (["--keep", "5:95", "--bounds", "1:"], 2, "exclude each other"),

@@ -75,7 +75,7 @@ def test_a_pipe_tells_its_speed() -> None:
 def test_work_tells_more_than_bytes() -> None:
     pipe = a_pipe(1200, 10, 100)
     assert line_of(pipe, 2.0, (0.48, "8,120 tokens/s"), 12.9) == (
-        "bp-x: 1,200 records, 48 %, 8,120 tokens/s, 0:12 left"
+        "bp-x: 1,200 records, 48 %, 8,120 tokens/s, 0:13 left"
     )
     assert line_of(pipe, 2.0, (None, "loading the model")) == "bp-x: 1,200 records, loading the model"
 

@@ -119,9 +119,9 @@ def test_nothing_there(capfd: pytest.CaptureFixture[str]) -> None:
     Path("runs").mkdir()
     assert command(capfd) == (0, "", "bptools: there are no runs in 'runs'\n")
     assert command(capfd, "--json") == (0, "", "bptools: there are no runs in 'runs'\n")
-    assert command(capfd, "nope") == (66, "", "bptools: cannot read 'nope': no such file or directory\n")
+    assert command(capfd, "nope") == (66, "", "bptools: cannot open 'nope': no such folder\n")
     Path("file").touch()
-    assert command(capfd, "file") == (66, "", "bptools: cannot read 'file': not a directory\n")
+    assert command(capfd, "file") == (66, "", "bptools: cannot open 'file': not a directory\n")
 
 
 def test_a_lock_that_is_held_is_a_run_at_work(capfd: pytest.CaptureFixture[str]) -> None:
