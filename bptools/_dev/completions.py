@@ -7,15 +7,24 @@ from __future__ import annotations
 
 import re
 from argparse import ArgumentParser
+from collections.abc import Callable
 from typing import Any
 
 import shtab
 
 from bptools._dev.parameters import Interface, Parameter
+from bptools.core.recipes import listed
+from bptools.models.presets import PRESETS
 
 SHELLS = {"bash": "{}", "zsh": "_{}", "fish": "{}.fish"}  # shell -> name of a command's file
 _FILES = {"FILE", "SOURCE", "PATH"}  # what an option's placeholder says of its value
 _FOLDERS = {"DIR"}
+# names that are known when this is written: of options, and of the operands of subcommands
+_KNOWN: dict[str, Callable[[], list[str]]] = {
+    "--preset": lambda: list(PRESETS),
+    "bptools presets": lambda: list(PRESETS),
+    "bptools recipe": lambda: [recipe.name for recipe in listed()],
+}
 _ZSH_OPTIONS = re.compile(r"^(\w+)_options=\($(.*?)^\)$", re.MULTILINE | re.DOTALL)  # of a (sub)command
 
 
@@ -45,7 +54,7 @@ def _fill(parser: ArgumentParser, face: Interface) -> None:
         word = parameter.value.strip("[].")
         nargs: Any = "*" if parameter.repeatable else "?"
         action = parser.add_argument(word.lower(), nargs=nargs, metavar=word, help=_head(parameter))
-        _complete(action, word, parameter.choices)
+        _complete(action, word, parameter.choices or _known(face.name))
     if face.subcommands:
         children = parser.add_subparsers(dest="command", metavar="COMMAND", help="what to do")
         for entry in face.subcommands:
@@ -64,7 +73,11 @@ def _add_option(parser: ArgumentParser, parameter: Parameter) -> None:
         action="append" if parameter.repeatable else "store",
         help=_head(parameter),
     )
-    _complete(action, parameter.value, parameter.choices)
+    _complete(action, parameter.value, parameter.choices or _known(parameter.names[-1]))
+
+
+def _known(name: str) -> tuple[str, ...]:
+    return tuple(_KNOWN[name]()) if name in _KNOWN else ()
 
 
 def _placeholder(parameter: Parameter) -> str:

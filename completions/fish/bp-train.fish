@@ -56,7 +56,7 @@ set -g _shtab_bp_train_opts_with_value --adapter --alpha --batch-size --beta --c
 complete -c bp-train -e
 complete -c bp-train -f
 
-complete -c bp-train -n _shtab_bp_train_using -l preset -x -d 'Train this model with the settings that suit it'
+complete -c bp-train -n _shtab_bp_train_using -l preset -xka "nano qwen0.5b qwen1.5b qwen3b qwen7b qwen3-0.6b qwen3-1.7b qwen3-4b qwen3-8b llama1b llama3b mistral7b gemma phi smollm" -d 'Train this model with the settings that suit it'
 complete -c bp-train -n _shtab_bp_train_using -l model -x -d 'Train this model'
 complete -c bp-train -n _shtab_bp_train_using -l revision -x -d 'The branch, tag or commit of a hub model'
 complete -c bp-train -n _shtab_bp_train_using -l tokenizer -x -d 'Another tokenizer than the model'"'"'s'

@@ -69,6 +69,7 @@ complete -c bptools -n '_shtab_bptools_using; and test $_shtab_bptools_npos -eq 
 complete -c bptools -n '_shtab_bptools_using presets' -l style -xka "fast balanced quality" -d 'How much is spent on training'
 complete -c bptools -n '_shtab_bptools_using presets' -l json -d 'Write JSON instead of lines for a person'
 complete -c bptools -n '_shtab_bptools_using presets' -s h -l help -d 'Show this message and exit'
+complete -c bptools -n '_shtab_bptools_using presets; and test $_shtab_bptools_npos -ge 0' -ka "nano qwen0.5b qwen1.5b qwen3b qwen7b qwen3-0.6b qwen3-1.7b qwen3-4b qwen3-8b llama1b llama3b mistral7b gemma phi smollm" -d Presets
 complete -c bptools -n '_shtab_bptools_using; and test $_shtab_bptools_npos -eq 0' -a runs -d 'List the runs of bp-train, compare some, or remove old ones.'
 complete -c bptools -n '_shtab_bptools_using runs' -l compare -d 'Show in what the named runs differ, side by side'
 complete -c bptools -n '_shtab_bptools_using runs' -l prune -d 'Remove the runs that the three options after this name'
@@ -87,6 +88,7 @@ complete -c bptools -n '_shtab_bptools_using; and test $_shtab_bptools_npos -eq 
 complete -c bptools -n '_shtab_bptools_using recipe' -s o -l output -xka "(__fish_complete_path (commandline -ct))" -d 'Another name, or a folder'
 complete -c bptools -n '_shtab_bptools_using recipe' -l json -d 'Write JSON instead of lines for a person'
 complete -c bptools -n '_shtab_bptools_using recipe' -s h -l help -d 'Show this message and exit'
+complete -c bptools -n '_shtab_bptools_using recipe; and test $_shtab_bptools_npos -ge 0' -ka "crontab curriculum decontaminate documents preference retrain" -d Recipes
 complete -c bptools -n '_shtab_bptools_using; and test $_shtab_bptools_npos -eq 0' -a version -d 'Print the version.'
 complete -c bptools -n '_shtab_bptools_using version' -l json -d 'Write JSON instead of lines for a person'
 complete -c bptools -n '_shtab_bptools_using version' -s h -l help -d 'Show this message and exit'

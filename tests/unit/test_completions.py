@@ -90,6 +90,10 @@ LINES = [
     ("bp-chatml --to pref", ["preference"]),
     ("bptools doc", ["doctor"]),
     ("bptools doctor --js", ["--json"]),
+    ("bptools recipe re", ["retrain"]),
+    ("bptools recipe retrain cr", ["crontab"]),
+    ("bptools presets smo", ["smollm"]),
+    ("bp-train --preset qwen3-1", ["qwen3-1.7b"]),
 ]
 
 
