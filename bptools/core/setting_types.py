@@ -7,12 +7,6 @@ from typing import Any
 from bptools.core.errors import ConfigError
 
 
-class WrittenInt(int):
-    """A whole number whose spelling says more: 0x10, 1_000."""
-
-    text: str
-
-
 class WrittenFloat(float):
     """A number whose spelling says more: the tag 1.10, the commit 1234e56."""
 
@@ -20,10 +14,13 @@ class WrittenFloat(float):
 
 
 def as_written(value: float, text: str) -> float:
-    """Return a number that keeps how it is written: an option may take a text."""
-    if str(value) == text:
+    """Return a number that keeps how it is written if that says more, for an option that takes a text.
+
+    Whole numbers do not: 1_000, 0x10 and 1e9 are meant as counts and sizes.
+    """
+    if isinstance(value, int) or str(value) == text or (value.is_integer() and abs(value) < 2**53):
         return value
-    written = WrittenInt(value) if isinstance(value, int) else WrittenFloat(value)
+    written = WrittenFloat(value)
     written.text = text
     return written
 
@@ -66,12 +63,13 @@ def _pair(key: Any, item: Any) -> str:
     """Return NAME=VALUE; what is no text as JSON, so that `false` is read as it was meant."""
     import json
 
-    return f"{key}={item if isinstance(item, str) else json.dumps(item, ensure_ascii=False, default=str)}"
+    left, right = (part.text if isinstance(part, WrittenFloat) else part for part in (key, item))
+    return f"{left}={right if isinstance(right, str) else json.dumps(right, ensure_ascii=False, default=str)}"
 
 
 def _text(parameter: Any, value: Any, origin: str) -> str:
     """Return a text or a number as text; what else there is would be Python's spelling of it."""
-    if isinstance(value, WrittenInt | WrittenFloat):
+    if isinstance(value, WrittenFloat):
         return value.text
     if isinstance(value, str) or (isinstance(value, int | float) and not isinstance(value, bool)):
         return str(value)

@@ -68,14 +68,12 @@ def fetch(model: ModelName, what: What = "all", code: bool = False) -> str:
 
 
 def tokenizer_file(name: str) -> str:
-    """Return the path of a tokenizer.json: the path itself, in a folder, or of a model that is named.
+    """Return where the tokenizer.json of a model is; a path is returned as it is, whether it is there or not.
 
-    What looks like a path and is not there is returned as it is. Raises InputError for a model that has none,
-    else as `resolve` and `fetch` do.
+    Raises InputError for a model that has none, else as `resolve` and `fetch` do.
     """
-    path = os.path.join(name, "tokenizer.json") if os.path.isdir(name) else name
     if os.path.exists(name) or name.endswith(".json") or name.startswith((".", "/", "~")):
-        return path
+        return name
     path = os.path.join(fetch(resolve(name), "tokenizer"), "tokenizer.json")
     if not os.path.isfile(path):
         raise InputError(f"'{name}' has no tokenizer.json; name a model that has one")

@@ -128,17 +128,6 @@ def _check_method(settings: Settings) -> None:
     if settings.quant in ("nf4", "int8") and (settings.full or settings.method == "pretrain"):
         instead = "--full" if settings.full else "--method pretrain"
         raise UsageError(f"--quant {settings.quant} holds frozen weights, {instead} has none; leave one out")
-    default = type(settings)()
-    for name in OF_ADAPTER if settings.full or settings.method == "pretrain" else ():
-        if getattr(settings, name) != getattr(default, name):
-            option = "--" + name.replace("_", "-")
-            instead = "--full" if settings.full else "--method pretrain"
-            raise UsageError(f"{option} is of an adapter, {instead} trains none; leave one out")
-    if settings.early_stopping and settings.eval_every == "never":
-        raise UsageError(
-            "--early-stopping waits for evaluations, and --eval-every never takes none; leave one out"
-        )
-    check_beta(settings)
     if settings.ref_model:
         check_reference(settings)
 
@@ -181,12 +170,6 @@ def _same(given: Any, there: Any) -> bool:
     if isinstance(there, list):
         return set(given.split(",") if isinstance(given, str) else given) == set(there)
     return bool(given == there)
-
-
-def check_beta(settings: Settings) -> None:
-    """Raise UsageError where --beta has no meaning; without a method it is asked again with one."""
-    if settings.beta != type(settings)().beta and settings.method not in ("dpo", "orpo", "kto", None):
-        raise UsageError(f"--beta is for dpo, orpo and kto, not for {settings.method}")
 
 
 def check_reference(settings: Settings) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 from bptools.core.errors import ConfigError
 from bptools.core.settings import Layered
 from bptools.core.suggesting import did_you_mean
-from bptools.training.checking import OF_ADAPTER
 from bptools.training.config_readers import MODEL_READERS, Layer, Reader
 from bptools.training.config_running import RUN_READERS
 from bptools.training.config_said import Atom, Said, disagree
@@ -247,9 +246,6 @@ def finish(
         and atoms["quant"].value != "none"
     ):
         raise disagree(atoms["full"].said, atoms["quant"].said)
-    if atoms.get("full") and atoms["full"].value is True:
-        for option in foreign & set(OF_ADAPTER) & set(atoms):
-            drop(option)
     if "eval" in atoms and "eval_split" in atoms and atoms["eval_split"].value == "0":
         del atoms["eval_split"]
     values = {option: atom.value for option, atom in atoms.items()}

@@ -24,7 +24,7 @@ from bptools.training.base_models import (
     identity_of,
     resolve_revision,
 )
-from bptools.training.checking import check_beta, check_settings, with_adapters_sizes
+from bptools.training.checking import check_settings, with_adapters_sizes
 from bptools.training.earlier import recover, set_aside, withdraw
 from bptools.training.incoming import Incoming, make_incoming
 from bptools.training.run_directory import (
@@ -39,6 +39,7 @@ from bptools.training.run_directory import (
 )
 from bptools.training.settings import METHOD_OF_SHAPE, SHAPES, Method, Settings, complete
 from bptools.training.spool import Spool, Spooled, evaluation_share, fill, only_shape
+from bptools.training.unheard import leave_out
 
 if TYPE_CHECKING:
     from bptools.chat import Options
@@ -90,6 +91,7 @@ def make_plan(
     there), Busy, and what the model's name raises.
     """
     preflight.check_packages(settings)
+    settings = leave_out(settings, request.asked, pipe.messages.warn)
     check_settings(settings)
     preflight.check_device(settings)
     settings = with_adapters_sizes(settings)
@@ -117,7 +119,7 @@ def make_plan(
         except (ReadWriteError, OutputError) as error:
             raise type(error)(_of_the_place(str(error), folder, request)) from None
         settings = replace(settings, method=_method(settings, spooled))
-        check_beta(settings)
+        settings = leave_out(settings, request.asked, pipe.messages.warn)
         settings, reasons = complete(settings, preset, settings.method or "sft", spooled.records)
         if why:
             reasons["quant"] = why
@@ -243,6 +245,7 @@ def _place(
         raise UsageError(f"--adapter '{settings.adapter}' lies in the run's own directory '{run.path}'")
     made = not os.path.isdir(run.path)
     run.create(request.wait)
+    run.above = incoming.above
     new = False
     try:
         recover(run)

@@ -78,6 +78,7 @@ class RunDirectory:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.above: list[str] = []  # folders that were made for it, the innermost first
         self._lock: Lock | None = None
 
     def file(self, *names: str) -> str:
@@ -165,11 +166,12 @@ class RunDirectory:
                 os.unlink(path)
 
     def remove(self) -> None:
-        """Remove the directory, if nothing but the lock is in it."""
+        """Remove the directory, if nothing but the lock is in it, and what was made for it."""
         with contextlib.suppress(OSError):
             if os.listdir(self.path) == [LOCK]:
                 os.unlink(self.file(LOCK))
-            os.rmdir(self.path)
+            for folder in (self.path, *self.above):
+                os.rmdir(folder)
 
     def remove_workspace(self) -> None:
         """Remove what only an unfinished run needs."""

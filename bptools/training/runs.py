@@ -133,8 +133,8 @@ def read_run(path: str) -> Run:
 def _place(path: str) -> str:
     """Return where the files of a run lie: in its directory, or in it where it was set aside."""
     aside = os.path.join(path, EARLIER)
-    held = not os.path.isdir(aside) or os.path.exists(os.path.join(path, MANIFEST)) or is_held(path)
-    return path if held else aside
+    waits = os.path.isfile(os.path.join(aside, PLAN)) and not os.path.exists(os.path.join(path, MANIFEST))
+    return aside if waits and not is_held(path) else path
 
 
 def _state(run: RunDirectory, manifest: dict[str, Any] | None) -> tuple[str, str]:

@@ -92,7 +92,11 @@ def test_a_value_of_another_type_is_named_with_its_file(
         ("system-default: 1.10", 'system-default = "1.10"'),
         ("system-default: 1234e56", 'system-default = "1234e56"'),
         ("system-default: 12e34567", 'system-default = "12e34567"'),
-        ("system-default: 0x10", 'system-default = "0x10"'),
+        ("map: {text: 1.10}", 'map = ["text=1.10"]'),
+        ("map: {1.10: text}", 'map = ["1.10=text"]'),
+        # but a count that is written like one is a count, also where the option reads more than counts
+        ("chunk: 1_000", 'chunk = "1000"'),
+        ("max-rejects: 0x10", 'max-rejects = "16"'),
         ("system-default: 7", 'system-default = "7"'),
     ],
 )

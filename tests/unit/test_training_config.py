@@ -115,7 +115,6 @@ def values(*files: str | dict[str, Any]) -> dict[str, Any]:
         ("{stage: dpo, pref_loss: orpo, pref_beta: 0.3}", {"method": "orpo", "beta": 0.3}),
         ("{stage: sft, pref_loss: sigmoid}", {"method": "sft"}),
         ("finetuning_type: full", {"full": True}),
-        ("finetuning_type: full\nlora_rank: 8\nlora_target: all", {"full": True}),  # what is left of a lora
         ("finetuning_type: lora\nlora_target: all", {"full": False, "targets": "all-linear"}),
         ("cutoff_len: 2048", {"max_length": 2048}),
         ("template: llama3", {"chat_template": "llama3"}),

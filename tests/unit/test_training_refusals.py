@@ -148,6 +148,50 @@ def test_what_only_the_records_tell(called: Called, tmp_path: Path, chats: str) 
     assert not (tmp_path / "runs").exists() and not (tmp_path / "a").exists()
 
 
+@pytest.mark.parametrize(
+    ("file", "options", "unused"),
+    [
+        ("stage: sft\npref_beta: 0.2\nfinetuning_type: lora", [], "beta of c.yaml (pref_beta)"),
+        ("beta: 0.2", [], "beta of c.yaml"),  # sft, as the records decide
+        ("lora_r: 8\nlora_alpha: 16", ["--full"], "rank of c.yaml (lora_r), alpha of c.yaml (lora_alpha)"),
+        ("rank: 8", ["--method", "pretrain"], "rank of c.yaml"),
+        ("finetuning_type: full\nlora_rank: 8", [], "rank of c.yaml (lora_rank)"),
+        ("early_stopping: 3\neval_every: never", [], "early-stopping of c.yaml"),
+    ],
+)
+def test_what_a_file_says_for_other_phases_is_left_out(
+    called: Called, tmp_path: Path, file: str, options: list[str], unused: str, chats: str
+) -> None:
+    (tmp_path / "c.yaml").write_text(file)
+    model = [] if "pretrain" in options else ["--model", shared_model()]
+    source = write_records(tmp_path / "text.jsonl", "text", 9) if "pretrain" in options else chats
+    code, err = called(*model, *options, "-c", "c.yaml", source)
+    assert (code, "no cuda device" in err) == (69, True), err  # as far as the training
+    assert f"not used: {unused}\n" in err
+
+
+def test_a_variable_says_it_for_all_lines_too(
+    called: Called, chats: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BP_RANK", "8")
+    code, err = called("--model", shared_model(), "--full", chats)
+    assert (code, "not used: rank of BP_RANK\n" in err) == (69, True), err
+
+
+def test_python_is_typed(chats: str) -> None:
+    result = training.train(chats, model=shared_model(), full=True, rank=8)
+    assert not result.success and "--rank is of an adapter" in result.error
+
+
+def test_folders_that_were_made_for_a_run_that_made_no_step_go_with_it(
+    called: Called, tmp_path: Path, chats: str
+) -> None:
+    (tmp_path / "mine").mkdir()
+    code, _ = called("--model", shared_model(), "-o", "mine/a/b/run", chats)
+    assert code == 69
+    assert list((tmp_path / "mine").iterdir()) == []
+
+
 def test_the_environment_is_judged_too(called: Called, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BP_OPTIMIZER", "foo")
     code, err = called("--model", shared_model(), "--dry-run", "not-there.jsonl")
@@ -191,7 +235,7 @@ def test_what_fails_before_the_first_step_leaves_nothing(called: Called, tmp_pat
     for place in (["-o", "bot"], ["--name", "bot"], ["-o", "made"], []):
         code, err = called("--model", shared_model(), chats, *place)
         assert (code, err.split("\n")[-2]) == (69, "bp-train: no cuda device on this machine")
-    assert sorted(os.listdir(tmp_path)) == ["chats.jsonl", "made", "runs"]
+    assert sorted(os.listdir(tmp_path)) == ["chats.jsonl", "made"]
     assert os.listdir(tmp_path / "made") in ([], [".lock"])
     assert os.listdir(tmp_path / "runs") == []
 

@@ -384,6 +384,13 @@ def test_a_finished_run_that_waits_aside_is_no_unfinished_one(
     assert not run.exists()
 
 
+def test_a_run_is_seen_where_nothing_whole_waits_aside() -> None:
+    run = write_run(Path("runs"), "a1", finished=False)
+    (run / ".earlier").mkdir()
+    (run / ".earlier" / "manifest.json").write_text("{}")
+    assert [found.id for found in find_runs("runs")] == ["a1"]
+
+
 def test_one_that_cannot_be_removed_does_not_keep_the_others(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,7 +97,7 @@ class FileSample:
             self._length_at(start + (2 * probe + 1) * rest // (2 * _PROBES), start)
             for probe in range(_PROBES)
         ]
-        steps = max(1, min(SPREAD_LINES, BUDGET_BYTES * _PROBES // sum(met)))
+        steps = max(1, min(SPREAD_LINES, BUDGET_BYTES * _PROBES // max(1, sum(met))))
         stride = rest / steps
         block = max(1, min(_PIECE, int(stride)))
         done = start  # the end of the last group that was met
