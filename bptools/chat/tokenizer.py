@@ -1,4 +1,4 @@
-"""A tokenizer that is on the disk; `models.tokenizer_file` finds those of models."""
+"""A tokenizer that is on the disk; `models.hub.tokenizer_file` finds those of models."""
 
 from __future__ import annotations
 

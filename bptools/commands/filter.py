@@ -117,13 +117,13 @@ def filter_records(
     )
     shaped = shuffle or any(value is not None for value in (redact, sample, order, out_dir))
     if stats:
-        if shaped or settings.tag or settings.dropped is not None:
-            given = {
-                "--shuffle": shuffle, "--redact": redact, "--sample": sample, "--order": order,
-                "--out-dir": out_dir, "--tag": settings.tag, "--dropped": settings.dropped,
-            }  # fmt: skip
-            name = next(name for name, value in given.items() if value not in (None, False))
-            raise UsageError(f"--stats writes no records, {name} is about what is written; leave one out")
+        of_records = {
+            "--shuffle": shuffle, "--redact": redact, "--sample": sample, "--order": order,
+            "--out-dir": out_dir, "--tag": settings.tag, "--dropped": settings.dropped,
+        }  # fmt: skip
+        for name, value in of_records.items():
+            if value not in (None, False):
+                raise UsageError(f"--stats writes no records, {name} is about what is written; leave one out")
         filtering.show_stats(pipe, sieve)
         return
     shaping = None

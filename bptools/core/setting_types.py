@@ -16,9 +16,9 @@ class WrittenFloat(float):
 def as_written(value: float, text: str) -> float:
     """Return a number that keeps how it is written if that says more, for an option that takes a text.
 
-    Whole numbers do not: 1_000, 0x10 and 1e9 are meant as counts and sizes.
+    That of a whole number does not: 1e9 is meant as a count or a size.
     """
-    if isinstance(value, int) or str(value) == text or (value.is_integer() and abs(value) < 2**53):
+    if str(value) == text or (value.is_integer() and abs(value) < 2**53):
         return value
     written = WrittenFloat(value)
     written.text = text

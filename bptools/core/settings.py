@@ -153,10 +153,10 @@ def _section(command: str, path: str, flat_allowed: bool) -> dict[str, Any]:
     return section
 
 
-def read_table(path: str, number: Callable[[Any, str], Any] = lambda value, text: value) -> dict[str, Any]:
+def read_table(path: str, real: Callable[[float, str], float] = lambda value, text: value) -> dict[str, Any]:
     """Return the keys and values of a TOML or YAML (so also JSON) file. Raises ConfigError.
 
-    number: makes a value of a number and of how it is written; whole numbers of TOML come as they are.
+    real: makes a value of a number that is no whole one and of how it is written.
     """
     try:
         with open(path, "rb") as file:
@@ -170,12 +170,12 @@ def read_table(path: str, number: Callable[[Any, str], Any] = lambda value, text
             except ImportError:  # Python 3.10
                 import tomli as tomllib  # type: ignore[import-not-found, no-redef, unused-ignore]
             content: Any = tomllib.loads(
-                data.decode("utf-8"), parse_float=lambda text: number(float(text), text)
+                data.decode("utf-8"), parse_float=lambda text: real(float(text), text)
             )
         else:
             from bptools.core.yaml_text import load_yaml
 
-            content = load_yaml(data, number)
+            content = load_yaml(data, real)
     except RecursionError:
         raise ConfigError(f"{path}: it is nested too deeply") from None
     except ValueError as error:

@@ -22,8 +22,11 @@ _SCALARS = (
 )
 
 
-def load_yaml(data: bytes, number: Callable[[Any, str], Any]) -> Any:
-    """Return what a YAML text says, number(value, as it is written) for a number. Raises ValueError."""
+def load_yaml(data: bytes, real: Callable[[float, str], float]) -> Any:
+    """Return what a YAML text says; real(value, as it is written) makes what is no whole number of it.
+
+    Raises ValueError.
+    """
     import yaml
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc, unused-ignore]
@@ -38,11 +41,10 @@ def load_yaml(data: bytes, number: Callable[[Any, str], Any]) -> Any:
         Loader.add_implicit_resolver(
             f"tag:yaml.org,2002:{name}", re.compile(rf"(?:{pattern})\Z"), list(firsts)
         )
-    for kind, value in (("int", Loader.construct_yaml_int), ("float", Loader.construct_yaml_float)):
-        Loader.add_constructor(
-            f"tag:yaml.org,2002:{kind}",
-            lambda loader, node, value=value: number(value(loader, node), node.value),
-        )
+    Loader.add_constructor(
+        "tag:yaml.org,2002:float",
+        lambda loader, node: real(loader.construct_yaml_float(node), node.value),
+    )
     try:
         return yaml.load(data, Loader=Loader)
     except yaml.YAMLError as error:

@@ -18,6 +18,7 @@ import sys
 from typing import Any, Literal
 
 from bptools.core.errors import BpError, InputError, MissingExtra, Unavailable
+from bptools.core.sources.hub import out_of_reach
 from bptools.models.folders import missing_weights
 from bptools.models.names import NANO_FOLDER, ModelName, resolve
 
@@ -107,7 +108,7 @@ def _commit_of(model: ModelName) -> str | None:
             _out_of_reach = True
             return cached
     if cached is None:
-        raise Unavailable(f"'{model.shown}' is not in the cache, and HF_HUB_OFFLINE keeps from fetching it")
+        raise out_of_reach(f"'{model.shown}'")
     return cached
 
 
@@ -197,7 +198,7 @@ def _is_connection(error: BaseException) -> bool:
 
 def _explained(error: Exception, model: ModelName) -> BpError:
     """Return our error for one of huggingface_hub's."""
-    from huggingface_hub import constants, errors
+    from huggingface_hub import errors
 
     from bptools.models.loading import one_line
 
@@ -214,10 +215,7 @@ def _explained(error: Exception, model: ModelName) -> BpError:
     if status in (401, 403):
         return InputError(f"the hub refuses {shown} ({status}); check HF_TOKEN")
     if _is_connection(error):
-        return Unavailable(
-            f"cannot reach {constants.ENDPOINT} for {shown}, and it is not in the cache; "
-            "check the network, HF_ENDPOINT, HF_HUB_OFFLINE"
-        )
+        return out_of_reach(shown)
     if isinstance(error, OSError) and error.errno is not None:
         raise error
     return Unavailable(f"cannot fetch {shown}: {one_line(error)}")

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from bptools.core.pipeline import Pipeline
 
 _CONTENT = ("messages", "tools", "text", "prompt", "chosen", "rejected", "completion", "label")
-A_TENTH = 0.1
 _SPLIT_SEED = 1  # fixed: sides never change
 
 
@@ -49,7 +48,7 @@ def evaluation_share(text: str) -> tuple[float, int]:
     except ValueError:
         number = -1.0
     if number >= 1 and number.is_integer() and not text.endswith("%"):
-        return A_TENTH, int(number)
+        return 0.1, int(number)
     if not 0 <= number < 0.9:
         raise UsageError(
             f"--eval-split '{text}' is no share below 90 % and no number of records; write 2% or 100"

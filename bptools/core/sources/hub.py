@@ -117,6 +117,18 @@ class HubReader(Reader):
             raise InputError(f"{self._shown}: choose a config, as in {example}: {configs}") from None
 
 
+def out_of_reach(shown: str) -> Unavailable:
+    """Return the error for what is on the hub and not in the cache, when the hub cannot be asked."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return Unavailable(f"{shown} is not in the cache, and HF_HUB_OFFLINE keeps from fetching it")
+    return Unavailable(
+        f"cannot reach {constants.ENDPOINT} for {shown}, and it is not in the cache; "
+        "check the network, HF_ENDPOINT, HF_HUB_OFFLINE"
+    )
+
+
 def _import_quietly() -> Any:
     """Import datasets, its and huggingface_hub's bars and loggers silent, prompts off."""
     for name in ("HUB_DISABLE_PROGRESS_BARS", "DATASETS_DISABLE_PROGRESS_BARS", "HUB_DISABLE_TELEMETRY"):
@@ -212,16 +224,7 @@ class _ClearErrors:
         if "HFValidationError" in kinds:
             return InputError(f"cannot read '{shown}': {name} is no name a data set can have")
         if any(map(_is_connection, causes)):
-            from huggingface_hub import constants
-
-            if constants.HF_HUB_OFFLINE:
-                return Unavailable(
-                    f"'{shown}' is not in the cache, and HF_HUB_OFFLINE keeps from fetching it"
-                )
-            return Unavailable(
-                f"cannot reach {constants.ENDPOINT} for '{shown}', and it is not in the cache; "
-                "check the network, HF_ENDPOINT, HF_HUB_OFFLINE"
-            )
+            return out_of_reach(f"'{shown}'")
         if "DataFilesNotFoundError" in kinds or "EmptyDatasetError" in kinds:
             return InputError(f"{shown}: the data set holds no data files that can be read")
         if "DatasetNotFoundError" in kinds:
