@@ -106,11 +106,13 @@ def _answers(
     shape: str,
 ) -> Read:
     rest = [name for name in keys if name != "prompt" and name not in answers and name != "label"]
-    label = shape == "rated"
+    label, marked = shape == "rated", "bp" in keys
 
     def read(record: Record) -> Record | list[Record]:
         prompt = record["prompt"]
         if label and type(record["label"]) is not bool:
+            return slow(record)
+        if marked and type(record["bp"]) is dict and "chatml" in record["bp"]:  # an answer may be rendered
             return slow(record)
         if type(prompt) is str:
             # a template, a list as JSON or a transcript may begin like this
@@ -119,7 +121,7 @@ def _answers(
             out: Record = {"prompt": [{"role": "user", "content": prompt}]}
             for name in answers:
                 text = record[name]
-                if type(text) is not str or not text or text[0] in "[{\n" or _ASSISTANT in text:
+                if type(text) is not str or not text or text[0] in "[{\n<" or _ASSISTANT in text:
                     return slow(record)
                 out[name] = [{"role": "assistant", "content": text}]
             if label:

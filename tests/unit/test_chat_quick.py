@@ -168,6 +168,22 @@ def test_a_short_way_leads_to_the_same_place(record: dict[str, Any], role_map: d
     same(record, role_map)
 
 
+RENDERED = "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\nyo<|im_end|>\n"
+
+
+@pytest.mark.parametrize("prompt", [" ", "\t", "hi", "User: hi", "a [INST] b [/INST]"])
+@pytest.mark.parametrize("bp", [None, {}, {"chatml": {}}, {"chatml": {"prompt": {}}, "ppl": 1}, {"ppl": 3}])
+@pytest.mark.parametrize("answer", [RENDERED, "<|im_start|>user\nhi<|im_end|>\n", "<b>yo</b>", "yo"])
+def test_answers_that_are_rendered_themselves(prompt: str, bp: object, answer: str) -> None:
+    for record in (
+        {"prompt": prompt, "chosen": answer, "rejected": answer},
+        {"prompt": prompt, "chosen": "yo", "rejected": answer},
+        {"prompt": prompt, "completion": answer, "label": True},
+    ):
+        same(record)
+        same({**record, "bp": bp})
+
+
 HI, YO = {"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}
 PLAIN = [
     {"messages": [HI, YO], "id": 1},
